@@ -1,0 +1,30 @@
+import * as v from "valibot";
+import { idText, keyLine } from "./fields.ts";
+
+/** POST /v1/dispatch: which node, and a certificate for one call on it. */
+export const DispatchRequest = v.object({
+  tag: v.optional(v.pipe(v.string(), v.maxLength(64))),
+  node_id: v.optional(idText),
+  session_id: v.optional(v.pipe(v.string(), v.maxLength(64))),
+  client_pubkey: keyLine,
+  isolation: v.optional(v.pipe(v.string(), v.maxLength(4096))),
+  login: v.optional(v.pipe(v.string(), v.maxLength(32))),
+});
+export type DispatchRequest = v.InferOutput<typeof DispatchRequest>;
+
+export const DispatchAnswer = v.object({
+  node_id: v.string(),
+  node_name: v.string(),
+  addr: v.string(),
+  host_pubkey: keyLine,
+  /** = host_ca_pubkey, under the Go program's name */
+  ca_pubkey: keyLine,
+  user_cert: keyLine,
+  principal: v.string(),
+  session_created: v.boolean(),
+  host_ca_pubkey: keyLine,
+  user_ca_pubkey: keyLine,
+  server_time: v.number(),
+  isolation: v.string(),
+});
+export type DispatchAnswer = v.InferOutput<typeof DispatchAnswer>;

@@ -1,0 +1,38 @@
+/** The fields that several resources share, and the limits on them. */
+import * as v from "valibot";
+
+const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+
+/** A node's name or a tag: never empty, never beginning like a flag, nothing a shell or a page would read. */
+export const nameText = (what: string) =>
+  v.pipe(
+    v.string(),
+    v.check(
+      (name) => NAME.test(name) && !name.startsWith("-"),
+      `invalid ${what}: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with -`,
+    ),
+  );
+
+const MAX_TAGS = 64;
+
+/** `null` and absence are "none"; blanks around are cut and doubles dropped, order kept. */
+export const tagList = v.pipe(
+  v.nullish(v.array(v.pipe(v.string(), v.trim(), nameText("tag"))), []),
+  v.transform((tags) => [...new Set(tags ?? [])]),
+  v.maxLength(MAX_TAGS, `at most ${MAX_TAGS} tags`),
+);
+
+/** An id in any of our forms; look-ups decide whether it exists. */
+export const idText = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
+
+/** `host:port`, IPv6 in brackets; which addresses are acceptable is the control plane's policy. */
+export const addressText = v.pipe(v.string(), v.minLength(3), v.maxLength(255));
+
+/** A key or certificate in authorized_keys form, one line. */
+export const keyLine = v.pipe(v.string(), v.minLength(1), v.maxLength(16384));
+
+export const os = v.picklist(["linux", "darwin"]);
+export const arch = v.picklist(["amd64", "arm64"]);
+
+/** Epoch seconds. */
+export const seconds = v.pipe(v.number(), v.safeInteger(), v.minValue(0));

@@ -1,0 +1,30 @@
+import * as v from "valibot";
+import { nameText, tagList } from "./fields.ts";
+
+/** A node as GET /v1/nodes shows it; times in epoch seconds, `last_seen` 0 before the first heartbeat. */
+export const Node = v.object({
+  id: v.string(),
+  name: v.string(),
+  addr: v.string(),
+  os: v.string(),
+  arch: v.string(),
+  tags: v.array(v.string()),
+  last_seen: v.number(),
+  created_at: v.number(),
+  online: v.boolean(),
+});
+export type Node = v.InferOutput<typeof Node>;
+
+export const NodeList = v.object({ nodes: v.array(Node) });
+
+/** PATCH /v1/nodes/{id}: the full desired state, so an absent `tags` empties them. */
+export const NodePatch = v.object({
+  name: v.pipe(
+    v.optional(v.string(), ""),
+    v.trim(),
+    v.nonEmpty("name is required"),
+    nameText("name"),
+  ),
+  tags: tagList,
+});
+export type NodePatch = v.InferOutput<typeof NodePatch>;

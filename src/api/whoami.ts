@@ -1,0 +1,14 @@
+import * as v from "valibot";
+import { keyLine } from "./fields.ts";
+
+/** GET /v1/whoami */
+export const Whoami = v.object({
+  user_id: v.string(),
+  name: v.string(),
+  account_id: v.string(),
+  host_ca_pubkey: keyLine,
+  user_ca_pubkey: keyLine,
+  /** When the token that asked ends, epoch seconds: the CLI warns 14 days before. */
+  token_expires_at: v.optional(v.number()),
+});
+export type Whoami = v.InferOutput<typeof Whoami>;

@@ -1,0 +1,50 @@
+import type { Clock } from "./clock.ts";
+
+/** What a command takes from its process, as a parameter: tests hand in their own. main.ts makes the real one. */
+export interface Host {
+  readonly args: readonly string[];
+  readonly stdin: Input;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly clock: Clock;
+  /** Aborts at the first SIGINT, SIGTERM or SIGHUP that no `onSignal` handler took; its reason is an `Interrupted`. */
+  readonly signal: AbortSignal;
+  /** Undefined where the variable is unset or empty: an empty setting is no setting. */
+  env(name: string): string | undefined;
+  cwd(): string;
+  /** Takes a signal away from `signal` until disposed; the newest handler wins. */
+  onSignal(name: HostSignal, handler: () => void): Disposable;
+}
+
+export type HostSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGWINCH";
+
+export interface Input {
+  isTerminal(): boolean;
+  /** Bytes read into `buffer`, null at the end. One read at a time. */
+  read(buffer: Uint8Array): Promise<number | null>;
+  /** Full raw mode: no echo, no signals from keys (cbreak leaves echo off after Ctrl-C on Deno). */
+  setRaw(raw: boolean): void;
+}
+
+export interface Output {
+  isTerminal(): boolean;
+  /** Writes all of `bytes`; rejects with `BrokenPipe` when the reader is gone. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Width of the terminal in columns, undefined where it is none. */
+  columns(): number | undefined;
+}
+
+/** The reader of our output went away (`| head`): the process ends with 141 and says nothing. */
+export class BrokenPipe extends Error {
+  override readonly name = "BrokenPipe";
+}
+
+/** A signal asked the process to end; the exit code is 128 + its number. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+  readonly signal: HostSignal;
+  constructor(signal: HostSignal) {
+    super(`ended by ${signal}`);
+    this.signal = signal;
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * The log of a service: one line an event on stderr, text for a person at a terminal, JSON elsewhere.
+ * Values are escaped, so that nothing a peer sent can forge a line; `Secret` values print as `[secret]`.
+ */
+import { configure, dispose, getLogger, type Logger, type LogRecord } from "@logtape/logtape";
+import { utf8 } from "./bytes.ts";
+import type { Host } from "./host.ts";
+
+export type { Logger };
+
+/** The logger of one part, such as `log("agent", "ssh")`. Silent until `startLog`. */
+export const log = (...category: [string, ...string[]]): Logger =>
+  getLogger(["openbox", ...category]);
+
+export interface LogOptions {
+  /** `json` unless stderr is a terminal. */
+  readonly format?: "text" | "json";
+  readonly level?: "debug" | "info" | "warning" | "error";
+}
+
+/** Sends every log of this process to `host.stderr`; dispose it last. */
+export async function startLog(host: Host, options: LogOptions = {}): Promise<AsyncDisposable> {
+  const format = options.format ?? (host.stderr.isTerminal() ? "text" : "json");
+  const line = format === "json" ? jsonLine : textLine;
+  let writing = Promise.resolve();
+  await configure({
+    reset: true,
+    sinks: {
+      stderr: (record) => {
+        // a log that cannot be written (its reader is gone) must not end the service
+        writing = writing.then(() => host.stderr.write(utf8(line(record)))).catch(() => {});
+      },
+    },
+    loggers: [
+      { category: "openbox", sinks: ["stderr"], lowestLevel: options.level ?? "info" },
+      { category: ["logtape", "meta"], sinks: ["stderr"], lowestLevel: "error" },
+    ],
+  });
+  return {
+    async [Symbol.asyncDispose]() {
+      await writing;
+      await dispose();
+    },
+  };
+}
+
+const message = (record: LogRecord): string =>
+  record.message.map((part) => typeof part === "string" ? part : plain(part)).join("");
+
+function jsonLine(record: LogRecord): string {
+  const { properties, timestamp, level, category } = record;
+  const fields = Object.fromEntries(
+    Object.entries(properties).map((
+      [key, value],
+    ) => [key, value instanceof Error ? value.message : value]),
+  );
+  const head = {
+    time: new Date(timestamp).toISOString(),
+    level,
+    part: category.slice(1).join("."),
+  };
+  return JSON.stringify({ ...head, message: message(record), ...fields }) + "\n";
+}
+
+function textLine(record: LogRecord): string {
+  const fields = Object.entries(record.properties).map(([key, value]) => ` ${key}=${plain(value)}`);
+  const time = new Date(record.timestamp).toISOString().slice(11, 19);
+  return `${time} ${record.level.padEnd(7)} ${record.category.slice(1).join(".")}: ${
+    escape(message(record))
+  }${fields.join("")}\n`;
+}
+
+function plain(value: unknown): string {
+  if (value instanceof Error) return escape(value.message);
+  if (typeof value === "string") return escape(value);
+  return escape(JSON.stringify(value) ?? String(value));
+}
+
+/** Control characters, line and direction marks as \u escapes: they could forge a line or turn the text round. */
+// deno-lint-ignore no-control-regex
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+export const escape = (text: string): string =>
+  text.replace(UNPRINTABLE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -1,0 +1,97 @@
+/** A Host in memory: give it arguments, environment and stdin; read what it wrote. */
+import type { Clock } from "../../src/clock.ts";
+import { systemClock } from "../../src/clock.ts";
+import { concat, text, utf8 } from "../../src/bytes.ts";
+import { BrokenPipe, type Host, type HostSignal, type Output } from "../../src/host.ts";
+
+export interface FakeHostOptions {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string | Uint8Array;
+  readonly stdinTerminal?: boolean;
+  readonly stdoutTerminal?: boolean;
+  readonly stderrTerminal?: boolean;
+  readonly columns?: number;
+  readonly cwd?: string;
+  readonly clock?: Clock;
+  readonly signal?: AbortSignal;
+}
+
+export interface FakeHost extends Host {
+  readonly out: FakeOutput;
+  readonly err: FakeOutput;
+  /** Delivers a signal as the system would. */
+  raise(name: HostSignal): void;
+}
+
+export class FakeOutput implements Output {
+  readonly #parts: Uint8Array[] = [];
+  readonly #terminal: boolean;
+  readonly #columns: number | undefined;
+  /** Set it and the next write fails as on a closed pipe. */
+  broken = false;
+  constructor(terminal: boolean, columns: number | undefined) {
+    this.#terminal = terminal;
+    this.#columns = columns;
+  }
+  isTerminal(): boolean {
+    return this.#terminal;
+  }
+  columns(): number | undefined {
+    return this.#terminal ? this.#columns ?? 80 : undefined;
+  }
+  write(bytes: Uint8Array): Promise<void> {
+    if (this.broken) return Promise.reject(new BrokenPipe());
+    this.#parts.push(bytes.slice());
+    return Promise.resolve();
+  }
+  bytes(): Uint8Array {
+    return concat(this.#parts);
+  }
+  text(): string {
+    return text(this.bytes());
+  }
+}
+
+export function fakeHost(options: FakeHostOptions = {}): FakeHost {
+  const input = typeof options.stdin === "string"
+    ? utf8(options.stdin)
+    : options.stdin ?? new Uint8Array();
+  let at = 0;
+  const out = new FakeOutput(options.stdoutTerminal ?? false, options.columns);
+  const err = new FakeOutput(options.stderrTerminal ?? false, options.columns);
+  const handlers: [HostSignal, () => void][] = [];
+  const ending = new AbortController();
+  return {
+    args: options.args ?? [],
+    out,
+    err,
+    stdout: out,
+    stderr: err,
+    stdin: {
+      isTerminal: () => options.stdinTerminal ?? false,
+      setRaw: () => {},
+      read(buffer) {
+        if (at >= input.length) return Promise.resolve(null);
+        const part = input.subarray(at, at + buffer.length);
+        buffer.set(part);
+        at += part.length;
+        return Promise.resolve(part.length);
+      },
+    },
+    clock: options.clock ?? systemClock,
+    signal: options.signal ?? ending.signal,
+    env: (name) => options.env?.[name] || undefined,
+    cwd: () => options.cwd ?? "/",
+    onSignal(name, handler) {
+      const entry: [HostSignal, () => void] = [name, handler];
+      handlers.push(entry);
+      return { [Symbol.dispose]: () => void handlers.splice(handlers.indexOf(entry), 1) };
+    },
+    raise(name) {
+      const taken = handlers.findLast(([wanted]) => wanted === name);
+      if (taken) taken[1]();
+      else ending.abort(new Error(name));
+    },
+  };
+}
