@@ -1,0 +1,255 @@
+/**
+ * The control plane's calls (docs/protocol.md › HTTP) over fetch. What comes back is checked against
+ * the schemas of `api` and limited in size and time; a failure arrives as a ControlError.
+ */
+import * as v from "valibot";
+import { type AbortOptions, abortReason, deadline } from "../abort.ts";
+import { DispatchAnswer, type DispatchRequest } from "../api/dispatch.ts";
+import { EnrollToken, RegisterAnswer, type RegisterRequest } from "../api/enroll.ts";
+import { ErrorBody } from "../api/error.ts";
+import { HeartbeatAnswer, type HeartbeatRequest } from "../api/heartbeat.ts";
+import { Node, NodeList, type NodePatch } from "../api/nodes.ts";
+import { Whoami } from "../api/whoami.ts";
+import { concat, text } from "../bytes.ts";
+import { type Code, isCode, OpenboxError } from "../errors.ts";
+import type { Secret } from "../secret.ts";
+import { requireSecure, type ServerUrl } from "./server_url.ts";
+
+export interface ControlClientOptions {
+  readonly server: ServerUrl;
+  /** A user's or a node's; a register needs none. */
+  readonly token?: Secret;
+  /** PEM text of certificates to trust besides the built-in roots. */
+  readonly tlsCa?: string;
+  /** Plain HTTP to another machine is refused without it. */
+  readonly insecureHttp?: boolean;
+  /** For one whole call; 10 s unless said. */
+  readonly deadlineMs?: number;
+}
+
+/** Every call rejects with a ControlError for what the control plane refused, and with `control_unreachable` when it did not answer. */
+export interface ControlClient extends AsyncDisposable {
+  whoami(options?: AbortOptions): Promise<Whoami>;
+  nodes(filter?: { readonly tag?: string }, options?: AbortOptions): Promise<readonly Node[]>;
+  node(id: string, options?: AbortOptions): Promise<Node>;
+  updateNode(id: string, patch: NodePatch, options?: AbortOptions): Promise<Node>;
+  deleteNode(id: string, options?: AbortOptions): Promise<void>;
+  createEnrollToken(
+    request: { readonly tags?: readonly string[]; readonly ttl_seconds?: number },
+    options?: AbortOptions,
+  ): Promise<EnrollToken>;
+  register(request: RegisterRequest, options?: AbortOptions): Promise<RegisterAnswer>;
+  heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
+  dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
+}
+
+/** What the control plane answered instead of a result. */
+export class ControlError extends OpenboxError {
+  readonly status: number;
+  /** For whoever looks into the control plane's log. */
+  readonly requestId: string | undefined;
+  constructor(
+    code: Code,
+    message: string,
+    options: { status: number; requestId?: string; hint?: string },
+  ) {
+    super(code, message, options);
+    this.status = options.status;
+    this.requestId = options.requestId;
+  }
+}
+
+const DEADLINE_MS = 10_000;
+/** Some thousand nodes; an answer beyond it is no answer of a control plane. */
+const MAX_ANSWER = 8 * 1024 * 1024;
+
+/** Throws `insecure_http` or `bad_setting` at once; connects with the first call. */
+export function createControlClient(options: ControlClientOptions): ControlClient {
+  const { server } = options;
+  requireSecure(server, options.insecureHttp ?? false);
+  const client = Deno.createHttpClient({
+    ...(options.tlsCa === undefined ? {} : { caCerts: [requirePem(options.tlsCa)] }),
+    // Deno would send a token for this machine to the proxy of HTTP_PROXY
+    ...(server.plain && server.loopback
+      ? { proxy: { transport: "tcp", hostname: server.hostname, port: server.port } as const }
+      : {}),
+  });
+
+  async function call<T extends v.GenericSchema>(
+    answer: T,
+    method: string,
+    path: string,
+    body: unknown,
+    { signal }: AbortOptions = {},
+  ): Promise<v.InferOutput<T>> {
+    const ms = options.deadlineMs ?? DEADLINE_MS;
+    using limit = deadline(ms, () => unreachable(server, `no answer within ${ms / 1000} s`), {
+      signal,
+    });
+    let response: Response, bytes: Uint8Array;
+    try {
+      response = await fetch(server.href + path, {
+        method,
+        client,
+        redirect: "manual",
+        signal: limit.signal,
+        headers: {
+          ...(options.token && { authorization: `Bearer ${options.token.reveal()}` }),
+          ...(body !== undefined && { "content-type": "application/json" }),
+        },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+      });
+      bytes = await readLimited(response, server);
+    } catch (error) {
+      if (limit.signal.aborted) throw abortReason(limit.signal);
+      if (error instanceof OpenboxError) throw error;
+      throw unreachable(server, why(error), hintFor(why(error)));
+    }
+    if (!response.ok) throw refusal(server, response, bytes);
+    const parsed = v.safeParse(answer, bytes.length === 0 ? undefined : parseJson(bytes));
+    if (parsed.success) return parsed.output;
+    throw new OpenboxError(
+      "upgrade_required",
+      `${server.href} answered ${method} ${path} in a form that this openbox does not know`,
+      { hint: "the address must be that of an openbox control plane of this version or newer" },
+    );
+  }
+
+  const id = encodeURIComponent;
+  return {
+    whoami: (options) => call(Whoami, "GET", "/v1/whoami", undefined, options),
+    async nodes({ tag } = {}, options) {
+      const query = tag === undefined ? "" : `?tag=${encodeURIComponent(tag)}`;
+      return (await call(NodeList, "GET", `/v1/nodes${query}`, undefined, options)).nodes;
+    },
+    node: (node, options) => call(Node, "GET", `/v1/nodes/${id(node)}`, undefined, options),
+    updateNode: (node, patch, options) =>
+      call(Node, "PATCH", `/v1/nodes/${id(node)}`, patch, options),
+    deleteNode: (node, options) =>
+      call(v.undefined(), "DELETE", `/v1/nodes/${id(node)}`, undefined, options),
+    createEnrollToken: (request, options) =>
+      call(EnrollToken, "POST", "/v1/enroll-tokens", request, options),
+    register: (request, options) =>
+      call(RegisterAnswer, "POST", "/v1/nodes/register", request, options),
+    heartbeat: (request, options) =>
+      call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
+    dispatch: (request, options) => call(DispatchAnswer, "POST", "/v1/dispatch", request, options),
+    [Symbol.asyncDispose]() {
+      client.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Deno takes any text as `caCerts` and trusts nothing more: an error later would name the wrong cause. */
+function requirePem(tlsCa: string): string {
+  if (/-----BEGIN CERTIFICATE-----[\s\S]+-----END CERTIFICATE-----/.test(tlsCa)) return tlsCa;
+  throw new OpenboxError("bad_setting", "The file of --tls-ca holds no certificate", {
+    hint: "it is the PEM text that begins with -----BEGIN CERTIFICATE-----",
+  });
+}
+
+async function readLimited(response: Response, server: ServerUrl): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const part of response.body ?? []) {
+    length += part.length;
+    if (length > MAX_ANSWER) {
+      throw unreachable(server, `an answer of more than ${MAX_ANSWER} bytes`);
+    }
+    parts.push(part);
+  }
+  return concat(parts);
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(text(bytes));
+  } catch {
+    return undefined;
+  }
+}
+
+function refusal(server: ServerUrl, response: Response, bytes: Uint8Array): OpenboxError {
+  const { status } = response;
+  const location = response.headers.get("location");
+  if (status >= 300 && status < 400) {
+    // following it would carry the token to wherever it points
+    return unreachable(
+      server,
+      `it redirects to ${location ?? "another address"}`,
+      "give that address to openbox, if it is yours",
+    );
+  }
+  const body = v.safeParse(ErrorBody, parseJson(bytes));
+  if (!body.success) {
+    return unreachable(
+      server,
+      `it answered ${status} and nothing that a control plane says`,
+      "is this the address of an openbox control plane?",
+    );
+  }
+  const { error, code, hint, request_id: requestId } = body.output;
+  return new ControlError(code && isCode(code) ? code : codeOf(status), error, {
+    status,
+    requestId,
+    hint: hint ?? (status === 401 ? "openbox login" : undefined),
+  });
+}
+
+/** For a control plane that sends no code, or one that we do not know. */
+function codeOf(status: number): Code {
+  switch (status) {
+    case 401:
+      return "unauthorized";
+    case 403:
+      return "scope";
+    case 404:
+      return "not_found";
+    case 409:
+      return "conflict";
+    case 410:
+      return "node_deleted";
+    case 413:
+      return "body_too_large";
+    case 426:
+      return "upgrade_required";
+    case 429:
+      return "too_many";
+    case 503:
+      return "unavailable";
+    default:
+      return status >= 500 ? "internal" : "bad_request";
+  }
+}
+
+function unreachable(server: ServerUrl, reason: string, hint?: string): OpenboxError {
+  return new OpenboxError(
+    "control_unreachable",
+    `Cannot reach the control plane at ${server.href}: ${reason}`,
+    { hint: hint ?? "is `openbox control` running there? OPENBOX_SERVER names another address" },
+  );
+}
+
+/** The system's words out of `error sending request for url (…): client error (Connect): …: Connection refused (os error 111)`. */
+function why(error: unknown): string {
+  const { cause } = error as Error;
+  const full = cause instanceof Error ? cause.message : (error as Error).message;
+  return full.replace(/^error sending request .*?: client error \(\w+\): /, "")
+    .replace(/^(tcp connect error|dns error): /, "")
+    .replace(/ \(os error \d+\)$/, "");
+}
+
+function hintFor(reason: string): string | undefined {
+  if (reason.includes("CaUsedAsEndEntity")) {
+    return "the server's own certificate says CA:TRUE; make it with basicConstraints=CA:FALSE";
+  }
+  if (reason.includes("UnknownIssuer")) return "--tls-ca FILE trusts a certificate of your own";
+  if (reason.includes("InvalidContentType") || reason.includes("corrupt message")) {
+    return "it speaks plain HTTP there: http:// instead of https://";
+  }
+  if (reason.includes("invalid HTTP version")) {
+    return "it speaks TLS there: https:// instead of http://";
+  }
+  return undefined;
+}
