@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { createCheckout, FAKE_DENO, type Ran, type RunOptions } from "./checkout.ts";
+
+/** How scripts/openbox called Deno. */
+interface Call {
+  readonly cwd: string;
+  readonly pid: number;
+  readonly flags: readonly string[];
+  readonly args: readonly string[];
+  readonly ran: Ran;
+}
+
+async function call(args: readonly string[], options: RunOptions = {}): Promise<Call> {
+  await using checkout = await createCheckout();
+  await checkout.program("deno", FAKE_DENO);
+  const ran = await checkout.run("scripts/openbox", args, options);
+  const [cwd, pid, _deno, ...words] = ran.stdout.split("\0").slice(0, -1);
+  const main = words.indexOf(`${await Deno.realPath(checkout.path)}/main.ts`);
+  return {
+    cwd: cwd!,
+    pid: Number(pid),
+    flags: words.slice(0, main),
+    args: words.slice(main + 1),
+    ran,
+  };
+}
+
+const value = (flags: readonly string[], name: string) =>
+  flags.find((flag) => flag.startsWith(`${name}=`))?.slice(name.length + 1);
+
+Deno.test("arguments reach openbox word by word, whatever they hold", async () => {
+  const args = [
+    "-t",
+    "x",
+    "printf",
+    "%s\n",
+    "a  b",
+    "",
+    "*",
+    "$HOME",
+    "'",
+    '"',
+    "line\nline\n",
+    "-- ",
+  ];
+  assert.deepEqual((await call(args)).args, args);
+});
+
+Deno.test("the caller's directory is kept and the process becomes openbox", async () => {
+  const { cwd, pid, ran } = await call(["nodes"], { cwd: "/" });
+  assert.equal(cwd, "/");
+  assert.equal(pid, ran.pid);
+});
+
+Deno.test("the scripts say nothing once the packages are there", async () => {
+  await using checkout = await createCheckout();
+  await checkout.program("deno", FAKE_DENO);
+  const first = await checkout.run("scripts/openbox", ["version"]);
+  assert.match(first.stderr, /^fetching the packages of deno.lock \(once\)\n$/);
+  assert.equal((await checkout.run("scripts/openbox", ["version"])).stderr, "");
+});
+
+Deno.test("a link to the script finds its checkout", async () => {
+  await using checkout = await createCheckout();
+  await checkout.program("deno", FAKE_DENO);
+  await Deno.symlink(`../check out/scripts/openbox`, `${checkout.bin}/openbox`);
+  const ran = await checkout.run(`${checkout.bin}/openbox`, ["nodes"], { cwd: "/" });
+  assert.ok(ran.stdout.includes("/check out/main.ts\0nodes\0"), ran.stdout);
+});
+
+Deno.test("the control plane may start nothing and sees its home and the files it was given", async () => {
+  const { flags } = await call([
+    "control",
+    "--tls-cert",
+    "/etc/a b.pem",
+    "--tls-key=/etc/key",
+    "--url",
+    "x",
+  ], {
+    env: { OPENBOX_HOME: "/srv/box", OPENBOX_DB: "/data/openbox.db" },
+  });
+  assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
+  assert.equal(value(flags, "--allow-read"), "/srv/box,/data/openbox.db,/etc/a b.pem,/etc/key");
+});
+
+Deno.test("the CLI writes only in its home, also where a command names a mode", async () => {
+  const { flags } = await call(["-t", "x", "control"], { env: { HOME: "/home/me" } });
+  assert.equal(value(flags, "--allow-write"), "/home/me/.openbox");
+  assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
+});
+
+Deno.test("variables of the caller's environment are left as they are", async () => {
+  await using checkout = await createCheckout();
+  await checkout.program(
+    "deno",
+    FAKE_DENO.replace(`printf '%s\\0' "$PWD"`, `printf '%s\\0' "$version" "$home" "$root"`),
+  );
+  const ran = await checkout.run("scripts/openbox", [], {
+    env: { version: "1", home: "2", root: "3" },
+  });
+  assert.deepEqual(ran.stdout.split("\0").slice(0, 3), ["1", "2", "3"]);
+});
