@@ -66,6 +66,10 @@ export class Reader {
       throw new MalformedError("text that is not UTF-8", { cause });
     }
   }
+  /** All that is left. */
+  rest(): Buffer {
+    return this.#take(this.#bytes.length - this.#at);
+  }
   /** Refuses what is left over. */
   end(): void {
     if (!this.done) throw new MalformedError("bytes left over");

@@ -1,0 +1,114 @@
+/**
+ * A session channel on the serving end, from its opening to its handler (RFC 4254 §6): environment first,
+ * then one of exec, shell and subsystem, then signals. Terminals, X11 and agent forwarding are refused.
+ */
+import type { ChannelRequest, OutputStream, RemoteExit, ServerChannel } from "./channel.ts";
+import type { Channel, ChannelEvents } from "./connection.ts";
+import { MalformedError, type Reader, str, u32 } from "./wire.ts";
+
+const MAX_ENV = 128, MAX_ENV_BYTES = 256 * 1024;
+/** Signals before the handler asked for them; a peer that sends more is told no. */
+const MAX_KEPT_SIGNALS = 16;
+
+/** The events of one new session channel; `onStart` gets it once the client said what it is for. */
+export function createServerChannel<Proof>(
+  proof: Proof,
+  acceptEnv: (name: string) => boolean,
+  onStart: (channel: ServerChannel<Proof>) => void,
+): ChannelEvents {
+  const env = new Map<string, string>();
+  let envBytes = 0, started = false;
+  const closedOutput = new AbortController();
+  let signalled: ((name: string) => void) | undefined;
+  const kept: string[] = [];
+
+  const start = (channel: Channel, request: ChannelRequest): boolean => {
+    if (started) return false;
+    started = true;
+    let ended: Promise<void> | undefined;
+    const gone = new AbortController();
+    channel.closed.then((error) => {
+      const reason = error ?? new Error("the client closed the channel");
+      gone.abort(reason);
+      closedOutput.abort(reason);
+    });
+    onStart({
+      proof,
+      request,
+      env,
+      input: channel.stdout,
+      closed: gone.signal,
+      outputClosed: closedOutput.signal,
+      write(stream: OutputStream, bytes: Uint8Array) {
+        if (stream === "stdout" && closedOutput.signal.aborted) return Promise.resolve(false);
+        return channel.write(stream, bytes);
+      },
+      onSignal(handler) {
+        signalled = handler;
+        for (const name of kept.splice(0)) handler(name);
+      },
+      sendRequest: (type, payload) => channel.sendRequest(type, payload),
+      end(exit) {
+        return ended ??= end(channel, exit);
+      },
+    });
+    return true;
+  };
+
+  return {
+    onRequest(channel, type, fields) {
+      switch (type) {
+        case "env": {
+          const name = fields.text(), value = readValue(fields);
+          envBytes += name.length + (value?.length ?? 0);
+          const room = env.size < MAX_ENV && envBytes <= MAX_ENV_BYTES;
+          if (started || !room || value === undefined || !acceptEnv(name)) return false;
+          env.set(name, value);
+          return true;
+        }
+        case "exec": {
+          const command = readValue(fields);
+          return command !== undefined && start(channel, { kind: "exec", command });
+        }
+        case "shell":
+          return start(channel, { kind: "shell" });
+        case "subsystem":
+          return start(channel, { kind: "subsystem", name: fields.text() });
+        case "signal": {
+          const name = fields.text();
+          if (signalled) signalled(name);
+          else if (kept.length < MAX_KEPT_SIGNALS) kept.push(name);
+          return true;
+        }
+        case "eow@openssh.com":
+          closedOutput.abort(new Error("the client closed its standard output"));
+          return true;
+        default: // pty-req, x11-req, auth-agent-req, window-change, break, …
+          return false;
+      }
+    },
+  };
+}
+
+/** Text that a command gets; undefined where it is not UTF-8 or holds NUL, which no command line and no variable can. */
+function readValue(fields: Reader): string | undefined {
+  try {
+    const value = fields.text();
+    return value.includes("\0") ? undefined : value;
+  } catch (error) {
+    if (error instanceof MalformedError) return undefined;
+    throw error;
+  }
+}
+
+async function end(channel: Channel, exit: RemoteExit): Promise<void> {
+  // after what was written, whether or not anybody still takes it
+  await channel.write("stdout", new Uint8Array());
+  if (exit.kind === "exit") channel.sendRequest("exit-status", u32(exit.code));
+  else channel.sendRequest("exit-signal", str(exit.signal), NO_CORE, str(""), str(""));
+  await channel.sendEof();
+  channel.stdout.discard();
+  channel.sendClose();
+}
+
+const NO_CORE = new Uint8Array([0]);
