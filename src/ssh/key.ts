@@ -28,6 +28,26 @@ export interface PublicKey {
   readonly blob: Uint8Array;
 }
 
+/**
+ * The points of order 1, 2, 4 and 8 in every encoding, sign bit cleared: OpenSSL takes signatures under
+ * them that anybody can make (the list is libsodium's, ge25519_has_small_order).
+ */
+const SMALL_ORDER: ReadonlySet<string> = new Set([
+  "00".repeat(32),
+  "01" + "00".repeat(31),
+  "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+  "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+  "ec" + "ff".repeat(30) + "7f",
+  "ed" + "ff".repeat(30) + "7f",
+  "ee" + "ff".repeat(30) + "7f",
+]);
+
+function withoutSign(raw: Uint8Array): string {
+  const copy = Buffer.from(raw);
+  copy[31]! &= 0x7f;
+  return copy.toString("hex");
+}
+
 /** A private key; its material stays in a KeyObject, so that no log can print it. */
 export interface PrivateKey extends PublicKey {
   readonly secret: KeyObject;
@@ -35,6 +55,7 @@ export interface PrivateKey extends PublicKey {
 
 export function publicKey(raw: Uint8Array): PublicKey {
   if (raw.length !== 32) throw new MalformedError("an ed25519 key has 32 bytes");
+  if (SMALL_ORDER.has(withoutSign(raw))) throw new MalformedError("a key of small order");
   return { raw, blob: Buffer.concat([str(KEY_TYPE), str(raw)]) };
 }
 

@@ -8,15 +8,17 @@
  * - `_packetRW.write` and `utils.sendPacket`: send any message, queued while a key exchange runs;
  * - `_kex.sessionID`, `_kex.negotiated.serverHostKey`, `_kex.getPublicKey`, `_hostKeys`: certificates as
  *   host keys, which ssh2 does not know;
+ * - `_cipher`, `_decipher` and the keys in them: replaced by ours (chacha20_poly1305.ts);
  * - `_strictMode`: whether the peer takes part in strict key exchange.
  *
  * If one of them moves, no handshake completes: the trust decision itself is in `verifyHost`, and ssh2
  * reports a wrong signature type or a failed signature without our part.
  */
 import { Buffer } from "node:buffer";
-import { init as cryptoReady } from "ssh2/lib/protocol/crypto.js";
+import { init as ssh2CryptoReady } from "ssh2/lib/protocol/crypto.js";
 import Ssh2Protocol from "ssh2/lib/protocol/Protocol.js";
 import { sendPacket } from "ssh2/lib/protocol/utils.js";
+import { ChaChaPolyCipher, ChaChaPolyDecipher, cipherReady } from "./chacha20_poly1305.ts";
 import { CERT_TYPE } from "./certificate.ts";
 import { KEY_TYPE, type PrivateKey, type PublicKey, signBytes } from "./key.ts";
 import { MESSAGE } from "./messages.ts";
@@ -76,7 +78,9 @@ export interface Protocol {
 }
 
 /** Resolves when ssh2's cipher code is loaded; await it before the first `createProtocol`. */
-export const protocolReady = (): Promise<void> => cryptoReady;
+export async function protocolReady(): Promise<void> {
+  await Promise.all([ssh2CryptoReady, cipherReady()]);
+}
 
 export function createProtocol(role: Role, events: ProtocolEvents): Protocol {
   const ssh2: Ssh2 = new Ssh2Protocol({
@@ -101,6 +105,8 @@ export function createProtocol(role: Role, events: ProtocolEvents): Protocol {
     },
   });
   if (role.kind === "server") ssh2._hostKeys = hostKeys(ssh2, role.identity);
+
+  useOwnCiphers(ssh2);
 
   const transportPayload = ssh2._onPayload;
   ssh2._onPayload = (payload: Buffer) => {
@@ -131,6 +137,37 @@ export function createProtocol(role: Role, events: ProtocolEvents): Protocol {
     disconnect: (reason) => ssh2.disconnect(reason),
     free: () => ssh2.cleanup(),
   };
+}
+
+/** Puts our ChaCha20-Poly1305 in the place of ssh2's, whenever a key exchange makes one. */
+function useOwnCiphers(ssh2: Ssh2): void {
+  let { _cipher: cipher, _decipher: decipher } = ssh2;
+  Object.defineProperties(ssh2, {
+    _cipher: {
+      get: () => cipher,
+      set(made: Ssh2Cipher) {
+        cipher = "_encKeyMain" in made
+          ? new ChaChaPolyCipher(
+            { main: made._encKeyMain, length: made._encKeyPktLen },
+            made.outSeqno,
+            made._onWrite,
+          )
+          : made;
+      },
+    },
+    _decipher: {
+      get: () => decipher,
+      set(made: Ssh2Decipher) {
+        decipher = "_decKeyMain" in made
+          ? new ChaChaPolyDecipher(
+            { main: made._decKeyMain, length: made._decKeyPktLen },
+            made.inSeqno,
+            made._onPayload,
+          )
+          : made;
+      },
+    },
+  });
 }
 
 /** Server: K_S is the certificate, but the signature over the exchange is named by the plain key type. */
@@ -192,6 +229,8 @@ interface Ssh2 {
   cleanup(): void;
   _onPayload: (payload: Buffer) => unknown;
   _hostKeys: Record<string, HostKey>;
+  _cipher: Ssh2Cipher | ChaChaPolyCipher;
+  _decipher: Ssh2Decipher | ChaChaPolyDecipher;
   readonly _strictMode: boolean | undefined;
   readonly _kex: Kex;
   readonly _packetRW: {
@@ -202,6 +241,20 @@ interface Ssh2 {
     };
   };
 }
+
+type Ssh2Cipher = { readonly outSeqno: number; _onWrite(bytes: Uint8Array): void } | {
+  readonly _encKeyMain: Buffer;
+  readonly _encKeyPktLen: Buffer;
+  readonly outSeqno: number;
+  _onWrite(bytes: Uint8Array): void;
+};
+
+type Ssh2Decipher = { readonly inSeqno: number } | {
+  readonly _decKeyMain: Buffer;
+  readonly _decKeyPktLen: Buffer;
+  readonly inSeqno: number;
+  _onPayload(payload: Buffer): unknown;
+};
 
 interface Kex {
   readonly sessionID: Buffer;
