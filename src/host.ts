@@ -39,7 +39,16 @@ export class BrokenPipe extends Error {
   override readonly name = "BrokenPipe";
 }
 
-/** A signal asked the process to end; the exit code is 128 + its number. */
+/** The same on Linux and macOS, for these. */
+export const SIGNAL_NUMBER: Readonly<Record<HostSignal, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGTERM: 15,
+  SIGWINCH: 28,
+};
+
+/** A signal asked the process to end. */
 export class Interrupted extends Error {
   override readonly name = "Interrupted";
   readonly signal: HostSignal;
@@ -47,4 +56,14 @@ export class Interrupted extends Error {
     super(`ended by ${signal}`);
     this.signal = signal;
   }
+  /** As a shell tells it: 128 and the signal's number. */
+  get exitCode(): number {
+    return 128 + SIGNAL_NUMBER[this.signal];
+  }
+}
+
+/** The signal behind a failure: whatever broke after it, broke because of it. */
+export function interruption(error: unknown, host: Pick<Host, "signal">): Interrupted | undefined {
+  const reason: unknown = host.signal.aborted ? host.signal.reason : error;
+  return reason instanceof Interrupted ? reason : undefined;
 }

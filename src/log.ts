@@ -4,6 +4,7 @@
  */
 import { configure, dispose, getLogger, type Logger, type LogRecord } from "@logtape/logtape";
 import { utf8 } from "./bytes.ts";
+import { escape } from "./escape.ts";
 import type { Host } from "./host.ts";
 
 export type { Logger };
@@ -75,9 +76,3 @@ function plain(value: unknown): string {
   if (typeof value === "string") return escape(value);
   return escape(JSON.stringify(value) ?? String(value));
 }
-
-/** Control characters, line and direction marks as \u escapes: they could forge a line or turn the text round. */
-// deno-lint-ignore no-control-regex
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
-export const escape = (text: string): string =>
-  text.replace(UNPRINTABLE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -190,7 +190,9 @@ function refusal(server: ServerUrl, response: Response, bytes: Uint8Array): Open
     );
   }
   const { error, code, hint, request_id: requestId } = body.output;
-  return new ControlError(code && isCode(code) ? code : codeOf(status), error, {
+  // a failure of the control plane itself says nothing of its inside; its log does, under this id
+  const message = status >= 500 && requestId ? `${error} (request ${requestId})` : error;
+  return new ControlError(code && isCode(code) ? code : codeOf(status), message, {
     status,
     requestId,
     hint: hint ?? (status === 401 ? "openbox login" : undefined),

@@ -1,0 +1,114 @@
+/** The executable: its process as a Host, and the exit code. Nothing else knows of Deno's arguments and exit. */
+import { run } from "./src/cli/start.ts";
+import { systemClock } from "./src/clock.ts";
+import {
+  BrokenPipe,
+  type Host,
+  type HostSignal,
+  type Input,
+  Interrupted,
+  type Output,
+  SIGNAL_NUMBER,
+} from "./src/host.ts";
+
+/** The signals that end a process; what else a command wants it asks for by `onSignal`. */
+const ENDING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+function processHost(): Host {
+  const ending = new AbortController();
+  const handlers: { readonly name: HostSignal; handler(): void }[] = [];
+  const listening = new Set<HostSignal>();
+
+  function deliver(name: HostSignal): void {
+    const taken = handlers.findLast((entry) => entry.name === name);
+    if (taken) return taken.handler();
+    // the second one: whatever was to be put in order, the person has waited long enough
+    const interrupted = new Interrupted(name);
+    if (ending.signal.aborted) Deno.exit(interrupted.exitCode);
+    ending.abort(interrupted);
+  }
+
+  function listen(name: HostSignal): void {
+    if (listening.has(name)) return;
+    listening.add(name);
+    Deno.addSignalListener(name, () => deliver(name));
+  }
+
+  const ignored = ignoredSignals();
+  for (const name of ENDING) if (!ignored.has(name)) listen(name);
+
+  return {
+    args: Deno.args,
+    stdin: input,
+    stdout: output(Deno.stdout),
+    stderr: output(Deno.stderr),
+    clock: systemClock,
+    signal: ending.signal,
+    env: (name) => Deno.env.get(name) || undefined,
+    cwd: () => Deno.cwd(),
+    onSignal(name, handler) {
+      const entry = { name, handler };
+      handlers.push(entry);
+      if (!ignored.has(name)) listen(name);
+      return { [Symbol.dispose]: () => void handlers.splice(handlers.indexOf(entry), 1) };
+    },
+  };
+}
+
+/**
+ * What our parent had us ignore: nohup the hang-up, a shell the interrupts of a background job. A
+ * listener would undo that. Where it cannot be read (macOS, narrow permissions) nothing counts as ignored.
+ */
+function ignoredSignals(): ReadonlySet<HostSignal> {
+  const names = Object.keys(SIGNAL_NUMBER) as HostSignal[];
+  try {
+    const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(Deno.readTextFileSync("/proc/self/status"));
+    const bits = BigInt(`0x${mask?.[1] ?? "0"}`);
+    return new Set(names.filter((name) => bits >> BigInt(SIGNAL_NUMBER[name] - 1) & 1n));
+  } catch {
+    return new Set();
+  }
+}
+
+const input: Input = {
+  isTerminal: () => Deno.stdin.isTerminal(),
+  setRaw: (raw) => Deno.stdin.setRaw(raw),
+  read: (buffer) => whenReady(() => Deno.stdin.read(buffer)),
+};
+
+function output(stream: typeof Deno.stdout | typeof Deno.stderr): Output {
+  return {
+    isTerminal: () => stream.isTerminal(),
+    columns() {
+      try {
+        return stream.isTerminal() ? Deno.consoleSize().columns : undefined;
+      } catch {
+        return undefined;
+      }
+    },
+    async write(bytes) {
+      try {
+        for (let at = 0; at < bytes.length;) {
+          at += await whenReady(() => stream.write(bytes.subarray(at)));
+        }
+      } catch (error) {
+        if (error instanceof Deno.errors.BrokenPipe) throw new BrokenPipe();
+        throw error;
+      }
+    },
+  };
+}
+
+/** A pipe that another process made non-blocking (ssh and node do) answers "would block" instead of waiting. */
+async function whenReady<T>(attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      await systemClock.sleep(5);
+    }
+  }
+}
+
+Deno.exit(await run(processHost()));

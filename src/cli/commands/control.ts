@@ -1,0 +1,21 @@
+import type { Host } from "../../host.ts";
+
+/** The flags of `openbox control`, as the tree reads them. */
+export interface ControlFlags {
+  readonly addr?: string;
+  readonly url?: string;
+  readonly db?: string;
+  readonly ca?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecureHttp?: boolean;
+  readonly bootstrapTokenFile?: string;
+  readonly printBootstrapToken?: boolean;
+  readonly newToken?: string;
+}
+
+export async function control(flags: ControlFlags, host: Host): Promise<number | void> {
+  const { readControlSettings } = await import("../../control/settings.ts");
+  const { runControl } = await import("../../control/start.ts");
+  return await runControl(await readControlSettings(flags, host), host);
+}

@@ -1,0 +1,115 @@
+/** `openbox run` and the bare form: a command on a node, as if it ran here. */
+import type { Outcome } from "../../api/run.ts";
+import { caFingerprint } from "../../ca/keys.ts";
+import { type ExecDeps, openRun, type RemoteRun } from "../../client/exec.ts";
+import { checkCa } from "../../client/trust.ts";
+import { utf8 } from "../../bytes.ts";
+import { type Code, isCode, OpenboxError, toOpenboxError } from "../../errors.ts";
+import { BrokenPipe, type Host, interruption } from "../../host.ts";
+import { newRunId } from "../../ids.ts";
+import { attend, type Attended } from "../attend.ts";
+import { caPin } from "../ca_pin.ts";
+import { formatDuration } from "../duration.ts";
+import { type Login, openControl, readLogin } from "../login.ts";
+import { errorDocument, printError, printNote, printWarning } from "../output.ts";
+import { showWaiting } from "../progress.ts";
+import type { RunFlagValues } from "../run_flags.ts";
+import { readRunOptions, type RunOptions } from "../run_options.ts";
+import { jsonSink, plainSink } from "../sink.ts";
+import { userKey } from "../user_key.ts";
+
+/** openbox's own failure in a run, as ssh has it; a command line that cannot be read is 2 as elsewhere. */
+const FAILED = 255, USAGE = 2;
+
+export interface RunLine {
+  readonly flags: RunFlagValues;
+  readonly words: readonly string[];
+}
+
+/** The exit code. Its own failures are printed here, since `--json` owes a last line whatever happens. */
+export async function runOnNode({ flags, words }: RunLine, host: Host): Promise<number> {
+  const runId = newRunId(), json = flags.has("json");
+  let run: RemoteRun | undefined, attended: Attended, timeoutMs: number | undefined;
+  try {
+    const options = readRunOptions(flags, words, host);
+    timeoutMs = options.command.timeoutMs;
+    run = await start(options, runId, host);
+    attended = await attend(run, json ? jsonSink(host) : plainSink(host), host);
+  } catch (error) {
+    if (error instanceof BrokenPipe) throw error;
+    attended = notAttended(error, run !== undefined, host);
+  } finally {
+    await run?.[Symbol.asyncDispose]();
+  }
+  await report(attended, timeoutMs, host);
+  if (json) {
+    const { outcome, signal, error, session } = attended.outcome;
+    const ids = { run_id: runId, node_id: run?.nodeId ?? null };
+    const last = { stream: "exit", outcome, code: attended.code, signal, error, ...ids, session };
+    await host.stdout.write(utf8(JSON.stringify(last) + "\n"));
+  }
+  return attended.code;
+}
+
+async function start(options: RunOptions, runId: string, host: Host): Promise<RemoteRun> {
+  const login = await readLogin(host);
+  await using _waiting = showWaiting("connecting…", host);
+  await using control = openControl(login);
+  const { dial } = await import("../../transport/tcp.ts");
+  const deps: ExecDeps = {
+    control,
+    key: await userKey(login, host),
+    clock: host.clock,
+    dial,
+    checkCa: (answer) => believe(answer, login, host),
+  };
+  return await openRun(options.target, { ...options.command, runId }, deps, host);
+}
+
+async function believe(
+  answer: Parameters<ExecDeps["checkCa"]>[0],
+  login: Login,
+  host: Host,
+) {
+  const pin = caPin(login);
+  const keys = checkCa(answer, pin, login.server);
+  if (pin.kind === "none") {
+    const line = `OPENBOX_CA_FINGERPRINT=${caFingerprint(keys)}`;
+    await printWarning(`believing the CA that ${login.server.href} names; ${line} pins it`, host);
+  }
+  return keys;
+}
+
+/** A failure on this side: before the command was sent, or while its output was passed on. */
+function notAttended(error: unknown, started: boolean, host: Host): Attended {
+  const interrupted = interruption(error, host);
+  if (interrupted) {
+    const failure = new OpenboxError("cancelled", `not started: ${interrupted.signal}`);
+    return ended("not_started", failure, interrupted.exitCode);
+  }
+  const failure = toOpenboxError(error);
+  const code = failure.code === "usage" ? USAGE : FAILED;
+  return ended(started ? "lost" : "not_started", failure, code);
+}
+
+const ended = (outcome: Outcome["outcome"], error: OpenboxError, code: number): Attended => ({
+  outcome: { outcome, code, signal: null, error: errorDocument(error), session: null },
+  code,
+});
+
+/** Says on stderr what is openbox's own: a command's failure speaks for itself. */
+async function report(
+  { outcome: { outcome, error } }: Attended,
+  timeoutMs: number | undefined,
+  host: Host,
+): Promise<void> {
+  if (outcome === "timeout" && timeoutMs !== undefined) {
+    await printNote(`ended after ${formatDuration(timeoutMs)}, by --timeout`, host);
+  }
+  if (!error || error.code === "cancelled") return; // the person knows who ended it
+  const known: Code = isCode(error.code) ? error.code : "internal";
+  const message = outcome === "not_started" && known !== "usage"
+    ? `not started: ${error.message}`
+    : error.message;
+  await printError(new OpenboxError(known, message, { hint: error.hint ?? undefined }), host);
+}

@@ -1,0 +1,126 @@
+/** Who is calling, and which control plane they trust: from the environment, else from `config.json`. */
+import type { Config } from "../home/config.ts";
+import { readConfig } from "../home/config.ts";
+import { homePaths } from "../home/paths.ts";
+import type { ControlClient } from "../client/control_client.ts";
+import { createControlClient } from "../client/control_client.ts";
+import { isInsecure, parseServerUrl, type ServerUrl } from "../client/server_url.ts";
+import { OpenboxError } from "../errors.ts";
+import type { Host } from "../host.ts";
+import { Secret } from "../secret.ts";
+import { printWarning } from "./output.ts";
+import { readTextFile } from "./text_file.ts";
+
+/** How a control plane is reached, whoever asks. */
+export interface Access {
+  readonly server: ServerUrl;
+  readonly insecureHttp: boolean;
+  readonly tlsCa: string | undefined;
+}
+
+export interface Login extends Access {
+  readonly token: Secret;
+  /** `OPENBOX_CA_FINGERPRINT`, which stands above what was pinned at the login. */
+  readonly caFingerprint: string | undefined;
+  /** What `openbox login` kept; undefined where the environment says everything. */
+  readonly stored: Config | undefined;
+}
+
+const WARN_BEFORE_SECONDS = 14 * 24 * 3600;
+
+/**
+ * With OPENBOX_SERVER and OPENBOX_TOKEN nothing is read from the home, which may be absent. Throws
+ * `not_logged_in` where something is missing. Warns of what the person should know at each call.
+ */
+export async function readLogin(host: Host): Promise<Login> {
+  const login = await findLogin(host);
+  await warnInsecure(login, host);
+  await warnExpiry(login.stored?.token_expires_at, host);
+  return login;
+}
+
+async function findLogin(host: Host): Promise<Login> {
+  const serverText = host.env("OPENBOX_SERVER"), tokenText = host.env("OPENBOX_TOKEN");
+  const caFingerprint = host.env("OPENBOX_CA_FINGERPRINT");
+  const named = serverText ? parseServerUrl(serverText, "OPENBOX_SERVER") : undefined;
+  if (named && tokenText) {
+    const token = parseToken(tokenText, "OPENBOX_TOKEN");
+    return { ...await readAccess(named, {}, host), token, caFingerprint, stored: undefined };
+  }
+  const stored = await readConfig(homePaths(host).config);
+  if (!stored) {
+    throw new OpenboxError("not_logged_in", "Not logged in to a control plane", {
+      hint: "openbox login --server URL, or OPENBOX_SERVER and OPENBOX_TOKEN",
+    });
+  }
+  const server = parseServerUrl(stored.server, "the server in config.json");
+  if (named && named.href !== server.href) {
+    // the stored token is for that server alone: another one would learn it
+    throw new OpenboxError(
+      "not_logged_in",
+      `OPENBOX_SERVER is ${named.href}, but the login is for ${server.href}`,
+      { hint: `set OPENBOX_TOKEN too, or openbox login --server ${named.href}` },
+    );
+  }
+  const token = tokenText ? parseToken(tokenText, "OPENBOX_TOKEN") : new Secret(stored.token);
+  return { ...await readAccess(server, stored, host), token, caFingerprint, stored };
+}
+
+/** Settings of the connection: a flag's over the environment's over the kept one's. */
+export async function readAccess(
+  server: ServerUrl,
+  kept: { readonly insecure_http?: boolean; readonly tls_ca?: string },
+  host: Host,
+  flags: { readonly insecureHttp?: boolean; readonly tlsCa?: string } = {},
+): Promise<Access> {
+  const file = flags.tlsCa ?? host.env("OPENBOX_TLS_CA");
+  return {
+    server,
+    insecureHttp: flags.insecureHttp || isOn(host.env("OPENBOX_INSECURE_HTTP")) ||
+      (kept.insecure_http ?? false),
+    tlsCa: file ? await readTextFile(file, { what: "the certificate" }) : kept.tls_ca,
+  };
+}
+
+/** A switch in the environment: set to anything but `0` and `false`. */
+const isOn = (value: string | undefined): boolean =>
+  value !== undefined && value !== "0" && value !== "false";
+
+export const openControl = (access: Access & { readonly token?: Secret }): ControlClient =>
+  createControlClient(access);
+
+/** `source` says where it stood, for the error. */
+export function parseToken(text: string, source: string): Secret {
+  const token = text.trim();
+  const refuse = (why: string, hint: string): never => {
+    throw new OpenboxError("unauthorized", `${source}: ${why}`, { hint });
+  };
+  if (token === "") refuse("there is no token in it", "`openbox control` prints the first one");
+  if (token.startsWith("enroll_")) {
+    refuse("this token is for a new node, not for a person", "openbox agent --token-file FILE");
+  }
+  if (!/^[\x21-\x7e]{1,256}$/.test(token)) {
+    refuse("this is not a token", "a token begins with obx_ and has no blanks");
+  }
+  return new Secret(token);
+}
+
+export async function warnInsecure(
+  access: Pick<Access, "server" | "insecureHttp">,
+  host: Host,
+): Promise<void> {
+  if (!isInsecure(access.server) || !access.insecureHttp) return;
+  await printWarning(
+    `${access.server.href} is plain HTTP: whoever is on the way can read the token`,
+    host,
+  );
+}
+
+/** `endsAt` in epoch seconds. */
+export async function warnExpiry(endsAt: number | undefined, host: Host): Promise<void> {
+  if (endsAt === undefined) return;
+  const left = endsAt - host.clock.now() / 1000;
+  if (left > WARN_BEFORE_SECONDS) return;
+  const when = left > 0 ? `ends in ${Math.ceil(left / 86_400)} days` : "has ended";
+  await printWarning(`the token ${when}; openbox login with a new one`, host);
+}

@@ -1,0 +1,67 @@
+/** The flags of `run` and the bare form, in one table for the splitter that reads them, the help and the completion. */
+
+export interface RunFlag {
+  /** Long name, without dashes. */
+  readonly name: RunFlagName;
+  readonly short?: string;
+  /** Placeholder of its value; a flag without one is a switch. */
+  readonly value?: string;
+  /** Says where the command runs: given one, the bare form runs a remote command. */
+  readonly target?: true;
+  /** May be given more than once. */
+  readonly repeat?: true;
+  readonly brief: string;
+}
+
+export type RunFlagName =
+  | "tag"
+  | "node"
+  | "session"
+  | "docker"
+  | "nspawn"
+  | "isolate"
+  | "timeout"
+  | "cwd"
+  | "env"
+  | "tty"
+  | "no-tty"
+  | "json";
+
+export const RUN_FLAGS: readonly RunFlag[] = [
+  { name: "tag", short: "t", value: "TAG", target: true, brief: "On a node with this tag" },
+  { name: "node", short: "n", value: "NODE", target: true, brief: "On this node: its id or name" },
+  {
+    name: "session",
+    short: "s",
+    value: "NAME",
+    target: true,
+    brief: "In a shell that stays (not yet in this version)",
+  },
+  { name: "docker", value: "IMAGE", target: true, brief: "In a container of this image" },
+  { name: "nspawn", value: "DIR", target: true, brief: "In the operating system tree under DIR" },
+  {
+    name: "isolate",
+    value: "SPEC",
+    target: true,
+    brief: "native, docker:IMAGE or nspawn:DIR (default native)",
+  },
+  {
+    name: "timeout",
+    value: "TIME",
+    brief: "End it after so long, such as 90s or 1h30m; exit code 124",
+  },
+  { name: "cwd", short: "C", value: "DIR", brief: "Start in DIR; relative to the home there" },
+  {
+    name: "env",
+    short: "e",
+    value: "NAME[=VALUE]",
+    repeat: true,
+    brief: "Set a variable; without a value, to what it is here",
+  },
+  { name: "tty", brief: "With a terminal (not yet in this version)" },
+  { name: "no-tty", short: "T", brief: "Never with a terminal" },
+  { name: "json", brief: "Output, and how it ended, as JSON lines" },
+];
+
+/** What stood on the command line: the values of each flag given, in order; a switch has one empty value. */
+export type RunFlagValues = ReadonlyMap<RunFlagName, readonly string[]>;

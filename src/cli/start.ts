@@ -1,0 +1,34 @@
+/** From the command line to an exit code. Everything that takes time to load is loaded once it is known to be needed. */
+import { BrokenPipe, type Host, interruption } from "../host.ts";
+import { exitCode, toOpenboxError } from "../errors.ts";
+import { printError } from "./output.ts";
+import { splitCommandLine } from "./splitter.ts";
+
+const BROKEN_PIPE = 141;
+
+/** Never throws: what went wrong is printed and becomes the exit code. */
+export async function run(host: Host): Promise<number> {
+  try {
+    if (host.args[0] === "__complete") {
+      return await (await import("./complete.ts")).complete(host.args.slice(1), host);
+    }
+    const line = splitCommandLine(host.args);
+    if (line.kind === "run") {
+      const { runOnNode } = await import("./commands/run.ts");
+      return await runOnNode(line, host);
+    }
+    const { runTree } = await import("./tree.ts");
+    return await runTree(line.args, host);
+  } catch (error) {
+    return await failed(error, host);
+  }
+}
+
+async function failed(error: unknown, host: Host): Promise<number> {
+  if (error instanceof BrokenPipe) return BROKEN_PIPE;
+  const interrupted = interruption(error, host);
+  if (interrupted) return interrupted.exitCode;
+  const failure = toOpenboxError(error);
+  await printError(failure, host);
+  return exitCode(failure.code);
+}

@@ -1,0 +1,396 @@
+/** The commands of openbox, their flags and their help. What each does is in `commands/`, loaded when it is asked for. */
+import {
+  type Application,
+  type BaseArgs,
+  buildApplication,
+  buildCommand,
+  buildRouteMap,
+  type Command,
+  type CommandContext,
+  ExitCode,
+  run,
+  type StricliIntegration,
+  type TypedCommandParameters,
+} from "@stricli/core";
+import { utf8 } from "../bytes.ts";
+import { OpenboxError } from "../errors.ts";
+import type { Host } from "../host.ts";
+import { usesColor } from "./color.ts";
+import type { LoginFlags } from "./commands/login.ts";
+import type { NodeTagFlags, NodeTokenFlags } from "./commands/node.ts";
+import type { NodesFlags } from "./commands/nodes.ts";
+import type { AgentFlags } from "./commands/agent.ts";
+import type { ControlFlags } from "./commands/control.ts";
+import { argument, JSON_FLAG, listFlag, switchFlag, textFlag } from "./flags.ts";
+import { formatHelp } from "./help.ts";
+import { refuseLater } from "./later.ts";
+import { errorDocument, printJson } from "./output.ts";
+import { nodeNames, tagNames } from "./propose.ts";
+import { RUN_FLAGS } from "./run_flags.ts";
+import { USAGE_TEXTS } from "./usage.ts";
+
+/** What a command finds as `this`, and where it leaves how it went. */
+export interface Context extends CommandContext {
+  readonly host: Host;
+  readonly end: { code: number; failure?: unknown };
+}
+
+interface JsonFlags {
+  readonly json?: boolean;
+}
+
+/** As stricli says it: an interface has no index signature. */
+type Flags<FLAGS> = Readonly<Partial<Record<keyof FLAGS, unknown>>>;
+
+interface CommandSpec<FLAGS extends Flags<FLAGS>, ARGS extends BaseArgs> {
+  readonly brief: string;
+  /** Examples are lines that begin with two blanks. */
+  readonly about?: string;
+  readonly parameters: TypedCommandParameters<FLAGS, ARGS, Context>;
+  load(): Promise<(flags: FLAGS, host: Host, ...args: ARGS) => Promise<number | void>>;
+}
+
+/** Stricli prints in its own way what a command throws; here it is carried to our one printer. */
+function command<FLAGS extends Flags<FLAGS>, ARGS extends BaseArgs = []>(
+  { brief, about, parameters, load }: CommandSpec<FLAGS, ARGS>,
+): Command<Context> {
+  async function act(this: Context, flags: FLAGS, ...args: ARGS): Promise<void> {
+    try {
+      const action = await load();
+      this.end.code = await action(flags, this.host, ...args) ?? 0;
+    } catch (failure) {
+      this.end.failure = failure;
+      const { json } = flags as { json?: boolean };
+      if (!json || !(failure instanceof OpenboxError)) return;
+      await printJson({ error: errorDocument(failure) }, this.host).catch(() => {}); // said on stderr too
+    }
+  }
+  return buildCommand<FLAGS, ARGS, Context>({
+    func: act,
+    parameters: parameters as never, // `NoInfer` of the same type, which TypeScript cannot see through here
+    docs: { brief, fullDescription: about },
+  });
+}
+
+const node = () => argument("NODE", "Its id, or its name", { proposeCompletions: nodeNames });
+
+const login = command<LoginFlags>({
+  brief: "Log this machine in to a control plane",
+  about: `The token is asked for without echo, or read from --token-file, stdin or OPENBOX_TOKEN.
+The CA of the control plane is pinned: another one is refused from then on.
+
+Examples:
+  openbox login --server https://box.example.com
+  openbox login --server https://box.example.com --token-file token --ca-fingerprint SHA256:…`,
+  parameters: {
+    flags: {
+      server: textFlag("URL", "The control plane (OPENBOX_SERVER; default http://127.0.0.1:8080)"),
+      tokenFile: textFlag("FILE", "File with the token; - is stdin"),
+      token: textFlag("TOKEN", "The token itself; it shows in `ps`"),
+      caFingerprint: textFlag("SHA256:…", "Refuse any CA but this one (OPENBOX_CA_FINGERPRINT)"),
+      insecureHttp: switchFlag("Take plain HTTP to another machine (OPENBOX_INSECURE_HTTP)"),
+      tlsCa: textFlag("FILE", "Trust this certificate too, PEM (OPENBOX_TLS_CA)"),
+      json: JSON_FLAG,
+    },
+  },
+  load: async () => (await import("./commands/login.ts")).login,
+});
+
+const logout = command<JsonFlags>({
+  brief: "Forget the login of this machine",
+  parameters: { flags: { json: JSON_FLAG } },
+  load: async () => (await import("./commands/logout.ts")).logout,
+});
+
+const whoami = command<JsonFlags>({
+  brief: "Show who is logged in, and where",
+  parameters: { flags: { json: JSON_FLAG } },
+  load: async () => (await import("./commands/whoami.ts")).whoami,
+});
+
+const nodes = command<NodesFlags>({
+  brief: "List the nodes",
+  about: `Examples:
+  openbox nodes --tag gpu
+  openbox nodes --json | jq -r '.nodes[] | select(.online) | .name'`,
+  parameters: {
+    flags: {
+      tag: textFlag("TAG", "Only those with this tag", { proposeCompletions: tagNames }),
+      json: JSON_FLAG,
+    },
+    aliases: { t: "tag" },
+  },
+  load: async () => (await import("./commands/nodes.ts")).nodes,
+});
+
+const nodeToken = command<NodeTokenFlags>({
+  brief: "Print the command that makes another machine a node",
+  about: `The token in it works once, and for a while.
+
+Examples:
+  openbox node token --tag gpu --ttl 1h`,
+  parameters: {
+    flags: {
+      tag: listFlag("TAG", "A tag that the node will have; repeat it for more", {
+        proposeCompletions: tagNames,
+      }),
+      ttl: textFlag("TIME", "How long it is good, from 1m to 24h (default 15m)"),
+      json: JSON_FLAG,
+    },
+    aliases: { t: "tag" },
+  },
+  load: async () => (await import("./commands/node.ts")).nodeToken,
+});
+
+const nodeShow = command<JsonFlags, [string]>({
+  brief: "Show one node",
+  parameters: {
+    flags: { json: JSON_FLAG },
+    positional: { kind: "tuple", parameters: [node()] },
+  },
+  load: async () => (await import("./commands/node.ts")).nodeShow,
+});
+
+const nodeRename = command<JsonFlags, [string, string]>({
+  brief: "Give a node another name",
+  parameters: {
+    flags: { json: JSON_FLAG },
+    positional: { kind: "tuple", parameters: [node(), argument("NAME", "The new name")] },
+  },
+  load: async () => (await import("./commands/node.ts")).nodeRename,
+});
+
+const nodeTag = command<NodeTagFlags, string[]>({
+  brief: "Add tags to a node, or take them away",
+  about: `The first word is the node, those after it are tags to add.
+
+Examples:
+  openbox node tag mac gpu build
+  openbox node tag mac --rm old`,
+  parameters: {
+    flags: { rm: listFlag("TAG", "Take this tag away; repeat it for more"), json: JSON_FLAG },
+    positional: {
+      kind: "array",
+      parameter: argument("NODE TAG", "The node, then tags to add"),
+      minimum: 1,
+    },
+  },
+  load: async () => (await import("./commands/node.ts")).nodeTag,
+});
+
+const nodeRemove = command<JsonFlags, [string]>({
+  brief: "Remove a node; its agent ends",
+  parameters: {
+    flags: { json: JSON_FLAG },
+    positional: { kind: "tuple", parameters: [node()] },
+  },
+  load: async () => (await import("./commands/node.ts")).nodeRemove,
+});
+
+const caKeygen = command<JsonFlags>({
+  brief: "Print a new pair of CA keys, for `control --ca`",
+  about: `Examples:
+  (umask 077; openbox ca-keygen > ca_key)`,
+  parameters: { flags: { json: JSON_FLAG } },
+  load: async () => (await import("./commands/ca_keygen.ts")).caKeygen,
+});
+
+const version = command<JsonFlags>({
+  brief: "Show the version",
+  parameters: { flags: { json: JSON_FLAG } },
+  load: async () => (await import("./commands/version.ts")).version,
+});
+
+const completion = command<Record<never, never>, [string]>({
+  brief: "Print what makes a shell complete openbox's commands",
+  about: `Examples:
+  openbox completion bash > ~/.local/share/bash-completion/completions/openbox
+  openbox completion zsh > ~/.zfunc/_openbox      # with fpath+=~/.zfunc before compinit
+  openbox completion fish > ~/.config/fish/completions/openbox.fish`,
+  parameters: {
+    positional: {
+      kind: "tuple",
+      parameters: [argument("SHELL", "bash, zsh or fish", {
+        proposeCompletions: () => Promise.resolve(["bash", "zsh", "fish"]),
+      })],
+    },
+  },
+  load: async () => (await import("./commands/completion.ts")).completion,
+});
+
+const control = command<ControlFlags>({
+  brief: "Start a control plane",
+  about: `Each flag has a variable, OPENBOX_ and its name in capitals, unless said otherwise.
+
+Examples:
+  openbox control
+  openbox control --addr :8443 --tls-cert cert.pem --tls-key key.pem --url https://box.example.com`,
+  parameters: {
+    flags: {
+      addr: textFlag("ADDR", "Listen there (default 127.0.0.1:8080; PORT after OPENBOX_ADDR)"),
+      url: textFlag("URL", "The address that others use (OPENBOX_PUBLIC_URL)"),
+      db: textFlag("FILE", "The database (default control/openbox.db in the home)"),
+      ca: textFlag("FILE", "The CA keys, as `openbox ca-keygen` prints them (or OPENBOX_CA_KEY)"),
+      tlsCert: textFlag("FILE", "Serve HTTPS with this certificate, PEM"),
+      tlsKey: textFlag("FILE", "The key of --tls-cert, PEM"),
+      insecureHttp: switchFlag("Serve plain HTTP to other machines"),
+      bootstrapTokenFile: textFlag("FILE", "The first user's token (or OPENBOX_BOOTSTRAP_TOKEN)"),
+      printBootstrapToken: switchFlag("Print the first user's token where there is only a log"),
+      newToken: textFlag(
+        "USER",
+        "Make a token for this user and end; the control plane is stopped",
+      ),
+    },
+  },
+  load: async () => (await import("./commands/control.ts")).control,
+});
+
+const agent = command<AgentFlags>({
+  brief: "Make this machine a node, and serve it",
+  about: `Enrolled once, it starts again with the same line, or with none of its flags.
+
+Examples:
+  OPENBOX_ENROLL_TOKEN=enroll_… openbox agent --server https://box.example.com --tag gpu`,
+  parameters: {
+    flags: {
+      server: textFlag("URL", "The control plane (OPENBOX_SERVER)"),
+      tokenFile: textFlag("FILE", "File with the enrollment token; - is stdin"),
+      token: textFlag(
+        "TOKEN",
+        "The enrollment token itself; it shows in `ps` (OPENBOX_ENROLL_TOKEN)",
+      ),
+      addr: textFlag("ADDR", "Listen there (OPENBOX_AGENT_ADDR)"),
+      advertise: textFlag("ADDR", "The address that others use (OPENBOX_ADVERTISE)"),
+      name: textFlag("NAME", "The node's name (OPENBOX_NAME; default the host name)"),
+      tag: listFlag("TAG", "A tag of this node; repeat it for more"),
+      insecureHttp: switchFlag("Take plain HTTP to another machine (OPENBOX_INSECURE_HTTP)"),
+      tlsCa: textFlag("FILE", "Trust this certificate too, PEM (OPENBOX_TLS_CA)"),
+    },
+    aliases: { t: "tag" },
+  },
+  load: async () => (await import("./commands/agent.ts")).agent,
+});
+
+const camel = (name: string) => name.replace(/-(\w)/g, (_, letter) => letter.toUpperCase());
+
+/** Its words are split off before the tree is asked; here it has its help and its completion. */
+const runCommand = command<Record<string, unknown>, string[]>({
+  brief: "Run a command on a node; `openbox -t TAG COMMAND…` is the short form",
+  about:
+    `Input, output and the exit code are those of the command. Everything from its first word on is taken as it is. One word is a line for the shell; several words arrive as the words they are.
+
+Examples:
+  openbox -t mac make -j8
+  openbox -n mini 'df -h | tail -1'
+  tar c src | openbox -t gpu -C build tar x`,
+  parameters: {
+    // a table read at run time has no types for each flag
+    flags: Object.fromEntries(RUN_FLAGS.map((flag) => [
+      camel(flag.name),
+      flag.value === undefined ? switchFlag(flag.brief) : textFlag(flag.value, flag.brief),
+    ])) as never,
+    aliases: Object.fromEntries(
+      RUN_FLAGS.flatMap((flag) => flag.short ? [[flag.short, camel(flag.name)]] : []),
+    ),
+    positional: { kind: "array", parameter: argument("COMMAND", "What to run"), minimum: 1 },
+  },
+  load: () => Promise.reject(new TypeError("the splitter takes what is to run")),
+});
+
+const root = buildRouteMap<string, Context>({
+  routes: {
+    run: runCommand,
+    nodes,
+    node: buildRouteMap<string, Context>({
+      routes: {
+        token: nodeToken,
+        show: nodeShow,
+        rename: nodeRename,
+        tag: nodeTag,
+        rm: nodeRemove,
+      },
+      docs: { brief: "Enroll, show, change and remove nodes" },
+    }),
+    login,
+    logout,
+    whoami,
+    control,
+    agent,
+    caKeygen,
+    completion,
+    version,
+  },
+  docs: {
+    brief: "Run anything on any of your machines",
+    fullDescription: `Examples:
+  openbox -t mac make build         on a node with the tag mac
+  openbox -n mini uname -a          on the node called mini
+  echo hi | openbox -t mac wc -c    input, output and exit code as if it ran here
+  openbox help run                  more about that`,
+  },
+});
+
+const helpFlag: StricliIntegration<Context> = {
+  flag: {
+    aliases: ["h"],
+    brief: "Show this help",
+    global: true,
+    complete: true,
+    defaultForRouteMap: true,
+    run(_app, { result }) {
+      const { host } = this as unknown as Context; // the context that runTree gave
+      const style = { columns: host.stdout.columns(), color: usesColor(host.stdout, host) };
+      this.process.stdout.write(formatHelp(result.target, result.prefix, style));
+    },
+  },
+};
+
+export const application: Application<Context> = buildApplication<Context>(root, {
+  name: "openbox",
+  scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true },
+  documentation: { disableAnsiColor: true },
+  localization: { text: USAGE_TEXTS },
+}, { help: helpFlag });
+
+/** Runs a command of openbox; throws what went wrong with it, usage included. */
+export async function runTree(args: readonly string[], host: Host): Promise<number> {
+  refuseLater(args);
+  if (args[0] === "--version") return runTree(["version"], host);
+  if (args[0] === "help") return runTree([...args.slice(1), "--help"], host);
+  const { context, printed } = collecting(host);
+  await run(application, args, context);
+  const { exitCode } = context.process;
+  if (exitCode === ExitCode.UnknownCommand || exitCode === ExitCode.InvalidArgument) {
+    const known = commandOf(args);
+    throw new OpenboxError("usage", printed.stderr.trim().replaceAll("\n", "; "), {
+      hint: known === ""
+        ? "openbox help lists them; openbox -t TAG COMMAND… runs one on a node"
+        : `openbox help${known}`,
+    });
+  }
+  if (exitCode) throw new Error(printed.stderr.trim() || `stricli ended with ${exitCode}`);
+  if (context.end.failure !== undefined) throw context.end.failure;
+  await host.stdout.write(utf8(printed.stdout));
+  return context.end.code;
+}
+
+/** Stricli writes without waiting, so what it has to say is kept until somebody can wait for it. */
+export function collecting(host: Host) {
+  const printed = { stdout: "", stderr: "" };
+  const process = {
+    stdout: { write: (text: string) => void (printed.stdout += text) },
+    stderr: { write: (text: string) => void (printed.stderr += text) },
+    exitCode: undefined as number | string | null | undefined,
+  };
+  return { context: { process, host, end: { code: 0 } as Context["end"] }, printed };
+}
+
+/** The words of `args` that name a command, with a blank before. */
+function commandOf(args: readonly string[]): string {
+  const [first, second] = args;
+  const target = first && root.getRoutingTargetForInput(first);
+  if (!target) return "";
+  const inner = second && "getRoutingTargetForInput" in target &&
+    target.getRoutingTargetForInput(second);
+  return inner ? ` ${first} ${second}` : ` ${first}`;
+}

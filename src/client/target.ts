@@ -1,0 +1,19 @@
+/** What a caller asked for: where, and how kept apart. The control plane turns it into one node. */
+import type { DispatchRequest } from "../api/dispatch.ts";
+import { formatIsolation, type IsolationSpec } from "../isolation/spec.ts";
+import { authorizedLine, type PublicKey } from "../ssh/key.ts";
+
+export interface Target {
+  readonly tag?: string;
+  /** An id or a name. */
+  readonly node?: string;
+  /** Always named, so that a node runs it in exactly this one or not at all. */
+  readonly isolation: IsolationSpec;
+}
+
+export const toDispatchRequest = (target: Target, key: PublicKey): DispatchRequest => ({
+  ...(target.tag !== undefined && { tag: target.tag }),
+  ...(target.node !== undefined && { node_id: target.node }),
+  isolation: formatIsolation(target.isolation),
+  client_pubkey: authorizedLine(key),
+});
