@@ -22,7 +22,10 @@ export const USAGE_TEXTS: ApplicationText = {
         `there is no flag --${input}${guess(corrections.map((name) => `--${name}`))}`,
       AliasNotFoundError: ({ input }) => `there is no flag -${input}`,
       ArgumentParseError: ({ externalFlagNameOrPlaceholder: name, input, exception }) =>
-        `${name} ${JSON.stringify(input)}: ${(exception as Error).message}`,
+        // a flag by its name, an argument by its placeholder in capitals
+        `${/^[a-z]/.test(name) ? `--${name}` : name} ${JSON.stringify(input)}: ${
+          (exception as Error).message
+        }`,
       EnumValidationError: ({ externalFlagName, input, values }) =>
         `--${externalFlagName} ${input}: it must be ${orList(values)}`,
       UnsatisfiedFlagError: ({ externalFlagName }) => `--${externalFlagName} needs a value`,
