@@ -14,6 +14,7 @@ export const CODES = {
   invalid_name: [400, USAGE],
   body_too_large: [413, USAGE],
   header_too_large: [431, USAGE],
+  wrong_host: [421, USAGE],
   method_not_allowed: [405, USAGE],
   not_supported: [400, USAGE],
   upgrade_required: [426, USAGE],

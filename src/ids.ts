@@ -25,6 +25,7 @@ export const newRequestId = (): string => `req_${random(12, HEX)}`;
 /** 40 characters of 62 are 238 bits, 32 are 190: both above the 160 that make a plain hash enough. */
 export const newUserToken = (): string => `obx_${random(40, LETTERS)}`;
 export const newNodeToken = (): string => `obn_${random(40, LETTERS)}`;
-export const newEnrollSecret = (): string => `enroll_${random(32, LETTERS)}`;
+/** The secret part of `enroll_<secret>.<fingerprint>` (ca/enroll_proof.ts). */
+export const newEnrollSecret = (): string => random(32, LETTERS);
 
 export const isNodeId = (id: string): boolean => /^node_[0-9a-f]{16}$/.test(id);

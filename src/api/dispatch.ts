@@ -1,10 +1,11 @@
 import * as v from "valibot";
-import { idText, keyLine } from "./fields.ts";
+import { keyLine } from "./fields.ts";
 
 /** POST /v1/dispatch: which node, and a certificate for one call on it. */
 export const DispatchRequest = v.object({
   tag: v.optional(v.pipe(v.string(), v.maxLength(64))),
-  node_id: v.optional(idText),
+  /** An id or a unique name. */
+  node_id: v.optional(v.pipe(v.string(), v.maxLength(64))),
   session_id: v.optional(v.pipe(v.string(), v.maxLength(64))),
   client_pubkey: keyLine,
   isolation: v.optional(v.pipe(v.string(), v.maxLength(4096))),

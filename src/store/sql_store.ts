@@ -1,0 +1,296 @@
+/**
+ * The store over kysely. The look-ups that every request makes are compiled once and only bound later;
+ * the rest is built as it is needed.
+ */
+import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
+import { equalBytes } from "../bytes.ts";
+import { OpenboxError } from "../errors.ts";
+import { newAccountId, newTokenId, newUserId } from "../ids.ts";
+import { HeldTimes } from "./held_times.ts";
+import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
+import { registerNode } from "./register_node.ts";
+import type { Candidate, Store, Target, User } from "./store.ts";
+import type { Tables } from "./tables.ts";
+import { tokenHash } from "./token_hash.ts";
+
+/** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
+const FLUSH_BATCH = 500;
+
+/** The store owns `db` and closes it. Its schema must be there (`migrate`). */
+export function createSqlStore(db: Kysely<Tables>): Store {
+  const seen = new HeldTimes(), used = new HeldTimes();
+  const hot = compileHotQueries(db);
+
+  const single = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      throw asStoreError(error);
+    }
+  };
+  const transaction = <T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> =>
+    single(() => db.transaction().execute(work));
+
+  async function flush(): Promise<void> {
+    await seen.flush((times) =>
+      transaction(async (tx) => {
+        for (const [id, at] of times) await tx.executeQuery(bind(hot.writeSeen, at, id));
+      }).then(nextTurn), FLUSH_BATCH);
+    await used.flush((times) =>
+      transaction(async (tx) => {
+        for (const [id, at] of times) await tx.executeQuery(bind(hot.writeUsed, at, id));
+      }).then(nextTurn), FLUSH_BATCH);
+  }
+
+  return {
+    async ping() {
+      await single(() => db.executeQuery(bind(hot.ping)));
+    },
+
+    createAccount: (userName, now) =>
+      transaction(async (tx) => {
+        const user: User = { accountId: newAccountId(), id: newUserId(), name: userName };
+        await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now })
+          .execute();
+        await tx.insertInto("users").values({
+          id: user.id,
+          account_id: user.accountId,
+          name: user.name,
+          created_at: now,
+        }).execute();
+        return user;
+      }),
+
+    firstUser: () =>
+      single(() =>
+        db.selectFrom("users").select(["account_id as accountId", "id", "name"])
+          .orderBy("created_at").orderBy("id").limit(1).executeTakeFirst()
+      ),
+
+    usersNamed: (name) =>
+      single(() =>
+        db.selectFrom("users").select(["account_id as accountId", "id", "name"])
+          .where("name", "=", name).orderBy("id").execute()
+      ),
+
+    hasUserToken: (user) =>
+      single(async () => {
+        const token = await db.selectFrom("user_tokens").select("id")
+          .where("account_id", "=", user.accountId).where("user_id", "=", user.id)
+          .limit(1).executeTakeFirst();
+        return token !== undefined;
+      }),
+
+    addUserToken: (user, token) =>
+      transaction(async (tx) => {
+        const id = newTokenId(), hash = tokenHash(token.token);
+        const known = await tx.selectFrom("user_tokens").select("id").where("hash", "=", hash)
+          .executeTakeFirst();
+        if (known) throw new OpenboxError("conflict", "This token is known already");
+        await tx.insertInto("user_tokens").values({
+          id,
+          account_id: user.accountId,
+          user_id: user.id,
+          name: token.name,
+          hash,
+          created_at: token.createdAt,
+          expires_at: token.expiresAt,
+          last_used_at: null,
+        }).execute();
+        return id;
+      }),
+
+    userByToken: (token, now) =>
+      single(async () => {
+        const hash = tokenHash(token);
+        const [row] = (await db.executeQuery(bind(hot.userByToken, hash))).rows;
+        // the index compared the hash as it likes; this does not tell how much of it fitted
+        if (!row || !equalBytes(row.hash, hash) || row.expiresAt <= now) return undefined;
+        const lastUsedAt = used.latest(row.tokenId, row.lastUsedAt ?? 0);
+        used.mark(row.tokenId, now);
+        return {
+          accountId: row.accountId,
+          id: row.id,
+          name: row.name,
+          tokenId: row.tokenId,
+          tokenExpiresAt: row.expiresAt,
+          tokenLastUsedAt: lastUsedAt || undefined,
+        };
+      }),
+
+    async addEnrollToken(token) {
+      await single(() =>
+        db.insertInto("enroll_tokens").values({
+          id: newTokenId(),
+          account_id: token.accountId,
+          hash: tokenHash(token.secret),
+          tags: JSON.stringify(token.tags),
+          created_by: token.createdBy,
+          created_at: token.createdAt,
+          expires_at: token.expiresAt,
+          used_at: null,
+          used_by: null,
+        }).execute()
+      );
+    },
+
+    registerNode: (registration) => transaction((tx) => registerNode(tx, registration)),
+
+    nodeByToken: (token) =>
+      single(async () => {
+        const hash = tokenHash(token);
+        const [row] = (await db.executeQuery(bind(hot.nodeByToken, hash))).rows;
+        if (!row || !equalBytes(row.token_hash, hash)) return undefined;
+        return enrolledNode(row);
+      }),
+
+    async recordBeat(node, { addr, version, bootId, now }) {
+      const changed = {
+        ...(addr !== undefined && addr !== node.addr && { addr }),
+        ...(version !== undefined && version !== node.version && { version }),
+        ...(bootId !== undefined && bootId !== node.bootId && { boot_id: bootId }),
+      };
+      if (Object.keys(changed).length > 0) {
+        await single(() =>
+          db.updateTable("nodes").set(changed)
+            .where("account_id", "=", node.accountId).where("id", "=", node.id)
+            .where("deleted_at", "is", null).execute()
+        );
+      }
+      seen.mark(node.id, now);
+    },
+
+    async recordHostCert(accountId, nodeId, cert) {
+      await single(() =>
+        db.updateTable("nodes").set({
+          cert_serial: Number(cert.serial),
+          cert_valid_after: cert.validAfter,
+          cert_valid_before: cert.validBefore,
+        }).where("account_id", "=", accountId).where("id", "=", nodeId).execute()
+      );
+    },
+
+    nodes: (accountId, { tag }) => transaction((tx) => readNodes(tx, accountId, { tag }, seen)),
+
+    node: (accountId, id) =>
+      transaction(async (tx) => (await readNodes(tx, accountId, { id }, seen))[0]),
+
+    updateNode: (accountId, id, { name, tags }) =>
+      transaction(async (tx) => {
+        const updated = await tx.updateTable("nodes").set({ name })
+          .where("account_id", "=", accountId).where("id", "=", id)
+          .where("deleted_at", "is", null).executeTakeFirst();
+        if (updated.numUpdatedRows === 0n) return undefined;
+        await removeTags(tx, accountId, id);
+        await insertTags(tx, accountId, id, tags);
+        return (await readNodes(tx, accountId, { id }, seen))[0];
+      }),
+
+    deleteNode: (accountId, id, now) =>
+      transaction(async (tx) => {
+        const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
+          .where("account_id", "=", accountId).where("id", "=", id)
+          .where("deleted_at", "is", null).executeTakeFirst();
+        if (deleted.numUpdatedRows === 0n) return false;
+        await removeTags(tx, accountId, id);
+        return true;
+      }),
+
+    candidates: (accountId, target) =>
+      single(async () => {
+        const { rows } = await db.executeQuery(candidatesQuery(hot, accountId, target));
+        return rows.map((row): Candidate => ({
+          ...row,
+          lastSeenAt: seen.latest(row.id, row.lastSeenAt),
+        }));
+      }),
+
+    tags: (accountId) =>
+      single(async () => {
+        const rows = await db.selectFrom("node_tags").select("tag").distinct()
+          .where("account_id", "=", accountId).orderBy("tag").execute();
+        return rows.map(({ tag }) => tag);
+      }),
+
+    reserveSerials: (count, now) =>
+      single(async () => {
+        // one statement, so that two callers cannot read the same end
+        const { rows } = await sql<{ first: number }>`
+          insert into serial_blocks (first, account_id, size, reserved_at)
+          select coalesce((select first + size from serial_blocks order by first desc limit 1), 1),
+            null, ${count}, ${now}
+          returning first`.execute(db);
+        return BigInt(rows[0]!.first);
+      }),
+
+    flush,
+
+    async [Symbol.asyncDispose]() {
+      try {
+        await flush();
+      } finally {
+        await db.destroy();
+      }
+    },
+  };
+}
+
+/** What is not ours to explain is the database's failure; its words stay in `cause`, for the log. */
+function asStoreError(error: unknown): OpenboxError {
+  if (error instanceof OpenboxError) return error;
+  return new OpenboxError("database_unavailable", "The control plane's database does not answer", {
+    hint: "try again; the control plane's log says why",
+    cause: error,
+  });
+}
+
+/** kysely's promises settle without letting anybody else in; a timer does. */
+const nextTurn = () => new Promise<void>((resolve) => setTimeout(resolve));
+
+/** With the values of this call, in the order in which the query was built. */
+const bind = <Row>(query: CompiledQuery<Row>, ...parameters: unknown[]): CompiledQuery<Row> => ({
+  ...query,
+  parameters,
+});
+
+function compileHotQueries(db: Kysely<Tables>) {
+  const none = new Uint8Array();
+  const candidates = db.selectFrom("nodes")
+    .select(["nodes.id", "name", "addr", "host_key as hostKey", "last_seen_at as lastSeenAt"])
+    .where("nodes.account_id", "=", "").where("deleted_at", "is", null);
+  return {
+    ping: db.selectFrom("schema_migrations").select("name").compile(),
+    userByToken: db.selectFrom("user_tokens").innerJoin("users", "users.id", "user_tokens.user_id")
+      .select([
+        "user_tokens.account_id as accountId",
+        "users.id",
+        "users.name",
+        "user_tokens.id as tokenId",
+        "hash",
+        "expires_at as expiresAt",
+        "last_used_at as lastUsedAt",
+      ])
+      .where("hash", "=", none).compile(),
+    nodeByToken: db.selectFrom("nodes").selectAll().where("token_hash", "=", none).compile(),
+    candidates: candidates.compile(),
+    candidatesByTag: candidates.innerJoin("node_tags", "node_id", "nodes.id")
+      .where("node_tags.account_id", "=", "").where("tag", "=", "").compile(),
+    candidatesByNode: candidates
+      .where(({ eb }) => eb("nodes.id", "=", "").or("name", "=", "")).compile(),
+    writeSeen: db.updateTable("nodes").set({ last_seen_at: 0 }).where("id", "=", "").compile(),
+    writeUsed: db.updateTable("user_tokens").set({ last_used_at: 0 }).where("id", "=", "")
+      .compile(),
+  };
+}
+type HotQueries = ReturnType<typeof compileHotQueries>;
+
+function candidatesQuery(hot: HotQueries, accountId: string, target: Target) {
+  switch (target.kind) {
+    case "any":
+      return bind(hot.candidates, accountId);
+    case "tag":
+      return bind(hot.candidatesByTag, accountId, accountId, target.tag);
+    case "node":
+      return bind(hot.candidatesByNode, accountId, target.node, target.node);
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * The store in one SQLite file. One process has it at a time: the lock is SQLite's own and ends with
+ * the process, however that ends. Acknowledged means on the disk (WAL with synchronous=FULL).
+ */
+import { Kysely } from "kysely";
+import { DatabaseSync } from "node:sqlite";
+import type { Clock } from "../clock.ts";
+import { OpenboxError } from "../errors.ts";
+import { quoteWord } from "../shell_word.ts";
+import { migrate } from "./migrations.ts";
+import { createSqlStore } from "./sql_store.ts";
+import { nodeSqliteDialect } from "./sqlite_dialect.ts";
+import type { Store } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+/** A database that lives as long as its store. */
+export const IN_MEMORY = ":memory:";
+
+/** A process that has just ended lets go within this; one that still holds the file is running. */
+const LOCK_WAIT_MS = 1000;
+
+export interface SqliteOptions {
+  readonly clock: Clock;
+  /** Refuse with `bad_file` where there is no file yet. */
+  readonly mustExist?: boolean;
+}
+
+/**
+ * Opens the file, made with mode 0600 where it is absent, and brings its schema up to date. Rejects
+ * with `conflict` when another process has it, `unsafe_file` when other users can get at it,
+ * `bad_file` when it is no database of ours.
+ */
+export async function openSqliteStore(path: string, options: SqliteOptions): Promise<Store> {
+  // before SQLite opens it: closing any handle of the file would drop SQLite's locks on it (POSIX)
+  if (path !== IN_MEMORY) await preparePrivateFile(path, options.mustExist ?? false);
+  const db = new Kysely<Tables>({
+    dialect: nodeSqliteDialect(await openLocked(path, options.clock)),
+  });
+  try {
+    await migrate(db, options.clock.now());
+  } catch (error) {
+    await db.destroy();
+    throw asOpenError(path, error);
+  }
+  return createSqlStore(db);
+}
+
+async function preparePrivateFile(path: string, mustExist: boolean): Promise<void> {
+  try {
+    if (!mustExist) {
+      (await Deno.open(path, { write: true, create: true, mode: 0o600 })).close();
+    }
+    refuseForeign(path, await Deno.stat(path));
+  } catch (error) {
+    if (error instanceof OpenboxError) throw error;
+    const absent = error instanceof Deno.errors.NotFound;
+    throw new OpenboxError(
+      "bad_file",
+      absent && mustExist
+        ? `There is no database ${path}`
+        : `Cannot open the database ${path}: ${absent ? "its directory is missing" : what(error)}`,
+      { hint: "--db PATH names another file", cause: error },
+    );
+  }
+}
+
+function refuseForeign(path: string, info: Deno.FileInfo): void {
+  if (!info.isFile) throw new OpenboxError("bad_file", `${path} is not a file`);
+  const uid = Deno.uid();
+  if (info.uid !== null && info.uid !== uid) {
+    throw new OpenboxError("unsafe_file", `${path} belongs to another user (uid ${info.uid})`, {
+      hint: `chown ${uid} ${quoteWord(path)}`,
+    });
+  }
+  if (info.mode !== null && (info.mode & 0o077) !== 0) {
+    throw new OpenboxError("unsafe_file", `${path} is open to other users`, {
+      hint: `chmod 600 ${quoteWord(path)}`,
+    });
+  }
+}
+
+async function openLocked(path: string, clock: Clock): Promise<DatabaseSync> {
+  for (const until = clock.now() + LOCK_WAIT_MS;;) {
+    try {
+      return lock(path);
+    } catch (error) {
+      if (!isBusy(error) || clock.now() >= until) throw asOpenError(path, error);
+    }
+    // two that try at once both hold the shared lock and stand in each other's way: let go, at odds
+    await clock.sleep(10 + 40 * Math.random());
+  }
+}
+
+function lock(path: string): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: 0, enableForeignKeyConstraints: true });
+  try {
+    database.exec("pragma locking_mode = exclusive; begin exclusive; commit");
+    refuseForeignSchema(path, database);
+    database.exec("pragma journal_mode = wal; pragma synchronous = full");
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** Nothing was written yet: what another program made stays as it is. */
+function refuseForeignSchema(path: string, database: DatabaseSync): void {
+  const tables = database.prepare("select name from sqlite_master where type = 'table'").all();
+  if (tables.length === 0 || tables.some(({ name }) => name === "schema_migrations")) return;
+  throw new OpenboxError("bad_file", `The database ${path} was not made by this openbox`, {
+    hint: `mv ${quoteWord(path)} ${quoteWord(`${path}.old`)}, and start again with a new one`,
+  });
+}
+
+const isBusy = (error: unknown): boolean => /database is locked/.test(what(error));
+
+function asOpenError(path: string, error: unknown): OpenboxError {
+  if (error instanceof OpenboxError) return error;
+  if (isBusy(error)) {
+    return new OpenboxError(
+      "conflict",
+      `The database ${path} is in use: another control plane runs on it`,
+      {
+        hint: "stop that one first, or give this one a file of its own with --db PATH",
+        cause: error,
+      },
+    );
+  }
+  return new OpenboxError("bad_file", `Cannot use the database ${path}: ${what(error)}`, {
+    hint: "--db PATH names another file",
+    cause: error,
+  });
+}
+
+const what = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replace(/ \(os error \d+\).*$/s, "");

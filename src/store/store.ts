@@ -1,0 +1,166 @@
+/**
+ * What the control plane remembers, in the domain's words. Every method is one transaction; what it
+ * acknowledged survives a kill -9, save the two times that are only held (see `flush`). Every look-up
+ * names its account, except those that begin with a secret and learn the account from it.
+ *
+ * A method rejects with `database_unavailable` when the database did not do its part; nothing was
+ * changed then. Secrets are hashed in here: no text of one reaches a table.
+ */
+import type { Secret } from "../secret.ts";
+
+export interface User {
+  readonly accountId: string;
+  readonly id: string;
+  readonly name: string;
+}
+
+/** A user as one of his tokens proves him. */
+export interface TokenUser extends User {
+  readonly tokenId: string;
+  readonly tokenExpiresAt: number;
+  /** As the database knows it, at most some seconds late; undefined before the first use. */
+  readonly tokenLastUsedAt: number | undefined;
+}
+
+export interface NewUserToken {
+  readonly token: Secret;
+  /** For people: where it came from. */
+  readonly name: string;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+}
+
+export interface NewEnrollToken {
+  readonly accountId: string;
+  readonly createdBy: string;
+  readonly secret: Secret;
+  readonly tags: readonly string[];
+  readonly createdAt: number;
+  readonly expiresAt: number;
+}
+
+export interface Registration {
+  readonly secret: Secret;
+  readonly nodeId: string;
+  readonly nodeToken: Secret;
+  readonly name: string;
+  readonly addr: string;
+  readonly os: string;
+  readonly arch: string;
+  /** In authorized_keys form, without a comment: equal keys are equal texts. */
+  readonly hostKey: string;
+  readonly now: number;
+}
+
+export interface Node {
+  readonly accountId: string;
+  readonly id: string;
+  readonly name: string;
+  readonly addr: string;
+  readonly os: string;
+  readonly arch: string;
+  readonly tags: readonly string[];
+  readonly createdAt: number;
+  /** 0 before the first heartbeat. */
+  readonly lastSeenAt: number;
+}
+
+/** The newest host certificate of a node. Times are epoch milliseconds. */
+export interface HostCertRecord {
+  readonly serial: bigint;
+  readonly validAfter: number;
+  readonly validBefore: number;
+}
+
+/** A node as its own token proves it: what its heartbeat is judged by. */
+export interface EnrolledNode {
+  readonly accountId: string;
+  readonly id: string;
+  readonly name: string;
+  readonly addr: string;
+  readonly hostKey: string;
+  readonly version: string | undefined;
+  readonly bootId: string | undefined;
+  readonly hostCert: HostCertRecord | undefined;
+  /** Set: it was removed, and its agent is to be told. */
+  readonly deletedAt: number | undefined;
+}
+
+/** What a heartbeat says of its node; undefined leaves what is known. */
+export interface Beat {
+  readonly addr: string | undefined;
+  readonly version: string | undefined;
+  readonly bootId: string | undefined;
+  readonly now: number;
+}
+
+/** What a caller asked for; `any` is the account's only node. */
+export type Target =
+  | { readonly kind: "tag"; readonly tag: string }
+  /** An id or a name. */
+  | { readonly kind: "node"; readonly node: string }
+  | { readonly kind: "any" };
+
+/** A node that a target may mean, with what a dispatch needs of it. */
+export interface Candidate {
+  readonly id: string;
+  readonly name: string;
+  readonly addr: string;
+  readonly hostKey: string;
+  readonly lastSeenAt: number;
+}
+
+export interface Store extends AsyncDisposable {
+  /** Resolves when the database answered. */
+  ping(): Promise<void>;
+
+  /** Makes an account with its first user. */
+  createAccount(userName: string, now: number): Promise<User>;
+  /** The user who came with the oldest account; undefined before the first start was through. */
+  firstUser(): Promise<User | undefined>;
+  /** The users of this name, of every account. For the person at the machine, never for a caller. */
+  usersNamed(name: string): Promise<readonly User[]>;
+  hasUserToken(user: User): Promise<boolean>;
+  /** Returns the token's id. Rejects with `conflict` for a token that is known already. */
+  addUserToken(user: User, token: NewUserToken): Promise<string>;
+  /** Undefined for a token that is unknown or over; else it counts as used. */
+  userByToken(token: Secret, now: number): Promise<TokenUser | undefined>;
+
+  addEnrollToken(token: NewEnrollToken): Promise<void>;
+  /**
+   * Spends the token and makes the node with the tags that the token grants. Of two callers with one
+   * token one wins. Rejects with `enroll_token_invalid`, `enroll_token_used`, or `conflict` where the
+   * host key is a living node's; nothing is spent then.
+   */
+  registerNode(registration: Registration): Promise<Node>;
+
+  /** Also of a deleted node. */
+  nodeByToken(token: Secret): Promise<EnrolledNode | undefined>;
+  /** The node is seen now; what changed is written at once. */
+  recordBeat(node: EnrolledNode, beat: Beat): Promise<void>;
+  recordHostCert(accountId: string, nodeId: string, cert: HostCertRecord): Promise<void>;
+
+  /** By name, then id. */
+  nodes(accountId: string, filter: { readonly tag?: string }): Promise<readonly Node[]>;
+  node(accountId: string, nodeId: string): Promise<Node | undefined>;
+  /** Undefined where there is no such node. */
+  updateNode(
+    accountId: string,
+    nodeId: string,
+    desired: { readonly name: string; readonly tags: readonly string[] },
+  ): Promise<Node | undefined>;
+  /** False where there is no such node. */
+  deleteNode(accountId: string, nodeId: string, now: number): Promise<boolean>;
+  candidates(accountId: string, target: Target): Promise<readonly Candidate[]>;
+  /** The tags in use, sorted. */
+  tags(accountId: string): Promise<readonly string[]>;
+
+  /** The first of `count` serials that nobody else gets, ever. */
+  reserveSerials(count: number, now: number): Promise<bigint>;
+
+  /**
+   * Writes the times that were only held: when nodes were heard and tokens used. Reads show the held
+   * ones, so only a crash makes a difference.
+   */
+  flush(): Promise<void>;
+}

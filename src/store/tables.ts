@@ -1,0 +1,50 @@
+/** The tables of migrations/ as kysely sees them. */
+import type { Generated } from "kysely";
+
+export interface Tables {
+  accounts: { account_id: string; created_at: number };
+  users: { id: string; account_id: string; name: string; created_at: number };
+  user_tokens: {
+    id: string;
+    account_id: string;
+    user_id: string;
+    name: string;
+    hash: Uint8Array;
+    created_at: number;
+    expires_at: number;
+    last_used_at: number | null;
+  };
+  enroll_tokens: {
+    id: string;
+    account_id: string;
+    hash: Uint8Array;
+    /** A JSON list, in the order given. */
+    tags: string;
+    created_by: string;
+    created_at: number;
+    expires_at: number;
+    used_at: number | null;
+    used_by: string | null;
+  };
+  nodes: {
+    id: string;
+    account_id: string;
+    name: string;
+    addr: string;
+    os: string;
+    arch: string;
+    host_key: string;
+    token_hash: Uint8Array;
+    created_at: number;
+    last_seen_at: Generated<number>;
+    version: string | null;
+    boot_id: string | null;
+    cert_serial: number | null;
+    cert_valid_after: number | null;
+    cert_valid_before: number | null;
+    deleted_at: number | null;
+  };
+  node_tags: { account_id: string; node_id: string; tag: string; position: number };
+  serial_blocks: { first: number; account_id: string | null; size: number; reserved_at: number };
+  schema_migrations: { name: string; checksum: string; applied_at: number };
+}
