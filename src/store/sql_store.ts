@@ -199,9 +199,12 @@ export function createSqlStore(db: Kysely<Tables>): Store {
     candidates: (accountId, target) =>
       single(async () => {
         const { rows } = await db.executeQuery(candidatesQuery(hot, accountId, target));
-        return rows.map((row): Candidate => ({
-          ...row,
-          lastSeenAt: seen.latest(row.id, row.lastSeenAt),
+        return rows.map(({ id, name, addr, hostKey, lastSeenAt }): Candidate => ({
+          id,
+          name,
+          addr,
+          hostKey,
+          lastSeenAt: seen.latest(id, lastSeenAt),
         }));
       }),
 

@@ -1,0 +1,34 @@
+/** Host certificates: issued at registration, and anew when a heartbeat shows that it is time. */
+import { certificateLine } from "../ssh/certificate.ts";
+import { parseAuthorizedLine } from "../ssh/key.ts";
+import type { EnrolledNode, HostCertRecord } from "../store/store.ts";
+import type { Control } from "./route.ts";
+
+/** The certificate's line. The node's row knows it as its newest. */
+export async function issueHostCert(
+  node: Pick<EnrolledNode, "accountId" | "id" | "hostKey">,
+  { authority, store, clock }: Pick<Control, "authority" | "store" | "clock">,
+): Promise<string> {
+  const cert = await authority.issueHostCert({
+    key: parseAuthorizedLine(node.hostKey),
+    nodeId: node.id,
+    now: clock.now(),
+  });
+  await store.recordHostCert(node.accountId, node.id, {
+    serial: cert.serial,
+    validAfter: Number(cert.validAfter) * 1000,
+    validBefore: Number(cert.validBefore) * 1000,
+  });
+  return certificateLine(cert.blob);
+}
+
+/** Whether an agent that holds `serial` needs another: it is not the newest, or past two thirds of its life. */
+export function needsHostCert(
+  newest: HostCertRecord | undefined,
+  serial: bigint,
+  now: number,
+): boolean {
+  if (newest?.serial !== serial) return true;
+  const { validAfter, validBefore } = newest;
+  return now >= validAfter + (validBefore - validAfter) * 2 / 3;
+}

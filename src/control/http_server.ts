@@ -1,0 +1,128 @@
+/**
+ * The listening side: limits on time, sizes and connections before any of our code runs, TLS where it
+ * is configured, and an end that lets go on what is being answered.
+ */
+import { getRequestListener } from "@hono/node-server";
+import { Buffer } from "node:buffer";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+import type { ErrorBody } from "../api/error.ts";
+import { type Code, httpStatus, OpenboxError } from "../errors.ts";
+import { log } from "../log.ts";
+import type { App } from "./app.ts";
+import type { ListenAddress } from "./listen_address.ts";
+
+const LIMITS = {
+  /** From the first byte of a connection or request to the end of its header. */
+  headersTimeout: 15_000,
+  /** To the end of its body. */
+  requestTimeout: 30_000,
+  keepAliveTimeout: 10_000,
+  connectionsCheckingInterval: 2_000,
+  maxHeaderSize: 16 * 1024,
+};
+const MAX_CONNECTIONS = 4096;
+/** What is being answered when the end comes has this long. */
+const DRAIN_MS = 10_000;
+
+export interface HttpServer extends AsyncDisposable {
+  readonly address: AddressInfo;
+}
+
+export interface TlsPair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Disposing it answers what came so far and then ends; nothing new is taken. */
+export async function listen(
+  app: App,
+  { address, tls }: { readonly address: ListenAddress; readonly tls?: TlsPair },
+): Promise<HttpServer> {
+  let ending = false;
+  const answer = getRequestListener(app.fetch, { errorHandler: badRequest });
+  const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    if (ending) outgoing.shouldKeepAlive = false;
+    answer(incoming, outgoing);
+  };
+  const server: Server = tls
+    ? createTlsServer(
+      { ...LIMITS, ...tls, minVersion: "TLSv1.2", handshakeTimeout: 15_000 },
+      onRequest,
+    )
+    : createServer(LIMITS, onRequest);
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on("clientError", refuse);
+  await opened(server, address);
+  server.on("error", (error) => log("control").error("listening failed", { error }));
+  return {
+    address: server.address() as AddressInfo,
+    [Symbol.asyncDispose]() {
+      ending = true;
+      return drained(server);
+    },
+  };
+}
+
+function opened(server: Server, { hostname, port }: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const where = `${hostname ?? "every address"}, port ${port}`;
+      reject(
+        new OpenboxError(
+          error.code === "EADDRINUSE" ? "conflict" : "bad_setting",
+          `Cannot listen on ${where}: ${WHY[error.code ?? ""] ?? error.message}`,
+          { hint: "--addr HOST:PORT names another", cause: error },
+        ),
+      );
+    });
+    server.listen({ port, host: hostname }, resolve);
+  });
+}
+
+const WHY: Readonly<Record<string, string>> = {
+  EADDRINUSE: "something listens there already",
+  EACCES: "the system reserves it",
+  EADDRNOTAVAIL: "this machine has no such address",
+};
+
+function drained(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    // a connection is idle once its answer is out; nothing tells when, so it is looked for
+    const idle = setInterval(() => server.closeIdleConnections(), 50);
+    const late = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+    server.close(() => {
+      clearInterval(idle);
+      clearTimeout(late);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+/** What the parser refused, and who took too long: answered flat, as everything, and hung up. */
+function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
+  const [code, text] = REFUSED[error.code ?? ""] ??
+    ["bad_request", "This is not an HTTP request that can be read"] as const;
+  const body = Buffer.from(JSON.stringify({ error: text, code } satisfies ErrorBody));
+  const status = error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : httpStatus(code);
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
+}
+
+const REFUSED: Readonly<Record<string, readonly [Code, string]>> = {
+  HPE_HEADER_OVERFLOW: ["header_too_large", "The request's header is too long"],
+  ERR_HTTP_REQUEST_TIMEOUT: ["bad_request", "The request took too long to arrive"],
+};
+
+/** A URL or Host header that cannot be read; the routes have their own way out for errors. */
+const badRequest = (): Response =>
+  Response.json(
+    { error: "The request's address or Host header cannot be read", code: "bad_request" },
+    { status: 400 },
+  );

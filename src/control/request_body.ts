@@ -1,0 +1,42 @@
+/** Reads a request's body: at most 64 KiB, counted as it arrives, whatever its headers promise. */
+import type { IncomingMessage } from "node:http";
+import { concat } from "../bytes.ts";
+import { OpenboxError } from "../errors.ts";
+import { parseStrictJson } from "./strict_json.ts";
+
+export const MAX_BODY = 64 * 1024;
+
+/** The JSON in it, `{}` where it is empty. Throws `body_too_large` or `bad_request`. */
+export async function readJsonBody(incoming: IncomingMessage): Promise<unknown> {
+  const encoding = incoming.headers["content-encoding"];
+  if (encoding !== undefined && encoding !== "identity") {
+    throw new OpenboxError("bad_request", "The body is compressed, which is not taken");
+  }
+  if (Number(incoming.headers["content-length"] ?? 0) > MAX_BODY) throw tooLarge();
+  const bytes = await readAll(incoming);
+  return bytes.length === 0 ? {} : parseStrictJson(bytes);
+}
+
+function readAll(incoming: IncomingMessage): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    const settle = (outcome: () => void) => {
+      incoming.off("data", onData).off("end", onEnd).off("close", onClose).off("error", onClose);
+      outcome();
+    };
+    const onData = (part: Uint8Array) => {
+      length += part.length;
+      if (length <= MAX_BODY) return void parts.push(part);
+      incoming.pause();
+      settle(() => reject(tooLarge()));
+    };
+    const onEnd = () => settle(() => resolve(concat(parts)));
+    const onClose = () =>
+      settle(() => reject(new OpenboxError("bad_request", "The request ended before its body")));
+    incoming.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onClose);
+  });
+}
+
+const tooLarge = () =>
+  new OpenboxError("body_too_large", `The body is longer than ${MAX_BODY} bytes`);

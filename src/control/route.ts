@@ -1,0 +1,159 @@
+/**
+ * How a call of the HTTP interface is declared: its method, its path, who may make it, and what its
+ * body is. Who may is part of the declaration, so that a route without a rule cannot be written.
+ */
+import * as v from "valibot";
+import type { CertAuthority } from "../ca/authority.ts";
+import type { Clock } from "../clock.ts";
+import { type Code, OpenboxError } from "../errors.ts";
+import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
+import { authenticateNode, authenticateUser } from "./authenticate.ts";
+import type { RateLimit } from "./rate_limit.ts";
+
+/** What the handlers work on. */
+export interface Control {
+  readonly store: Store;
+  readonly authority: CertAuthority;
+  readonly clock: Clock;
+  /** Only this machine reaches the control plane. */
+  readonly loopback: boolean;
+  /** The address that others use; undefined: the one by which the caller got here. */
+  readonly publicUrl: string | undefined;
+  /** By user id. */
+  readonly dispatches: RateLimit;
+  /** By source address: what is answered with 401. */
+  readonly refusals: RateLimit;
+  /** Hears of each user token that was good. */
+  readonly tokenUsed: (token: string) => void;
+}
+
+/**
+ * `public`: anybody. `user`, `node`: the bearer token of one. `enroll_token`: anybody, since the
+ * token is in the body and the handler spends it in the transaction that makes the node.
+ */
+export type AuthRule = "public" | "user" | "node" | "enroll_token";
+
+export interface Route {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  /** As hono has it, `:id` being a parameter. */
+  readonly path: string;
+  readonly auth: AuthRule;
+  answer(request: ControlRequest, control: Control): Promise<Answer>;
+}
+
+/** A request before anybody looked at who sends it. */
+export interface ControlRequest {
+  /** Of the path; `query` is undefined for one that is absent or empty. */
+  param(name: string): string;
+  query(name: string): string | undefined;
+  readonly authorization: string | undefined;
+  /** `https://box:8443`, as the caller wrote it. */
+  readonly origin: string;
+  /** The parsed JSON; an empty body is `{}`. */
+  readBody(): Promise<unknown>;
+}
+
+export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin"> {
+  readonly body: Body;
+}
+
+export interface Answer {
+  readonly status: 200 | 201 | 204;
+  /** JSON, or text where it is a string. */
+  readonly body?: unknown;
+}
+
+interface Declaration<Schema extends v.GenericSchema> {
+  readonly method: Route["method"];
+  readonly path: string;
+  /** Absent: a body is not read. */
+  readonly body?: Schema;
+}
+type NoBody = v.UndefinedSchema<undefined>;
+
+export function publicRoute<S extends v.GenericSchema = NoBody>(
+  { method, path, body }: Declaration<S>,
+  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<Answer>,
+): Route {
+  return {
+    method,
+    path,
+    auth: "public",
+    answer: async (request, control) => await handle(await readCall(request, body), control),
+  };
+}
+
+/** The rule of a handler that spends the enrollment token in its body. */
+export const enrollRoute = <S extends v.GenericSchema>(
+  declaration: Declaration<S>,
+  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<Answer>,
+): Route => ({ ...publicRoute(declaration, handle), auth: "enroll_token" });
+
+export function userRoute<S extends v.GenericSchema = NoBody>(
+  { method, path, body }: Declaration<S>,
+  handle: (call: Call<v.InferOutput<S>>, user: TokenUser, control: Control) => Promise<Answer>,
+): Route {
+  return {
+    method,
+    path,
+    auth: "user",
+    async answer(request, control) {
+      const user = await authenticateUser(request, control);
+      return await handle(await readCall(request, body), user, control);
+    },
+  };
+}
+
+export function nodeRoute<S extends v.GenericSchema = NoBody>(
+  { method, path, body }: Declaration<S>,
+  handle: (call: Call<v.InferOutput<S>>, node: EnrolledNode, control: Control) => Promise<Answer>,
+): Route {
+  return {
+    method,
+    path,
+    auth: "node",
+    async answer(request, control) {
+      const node = await authenticateNode(request, control);
+      return await handle(await readCall(request, body), node, control);
+    },
+  };
+}
+
+async function readCall<S extends v.GenericSchema>(
+  request: ControlRequest,
+  schema: S | undefined,
+): Promise<Call<v.InferOutput<S>>> {
+  const { origin } = request;
+  return {
+    origin,
+    param: (name) => request.param(name),
+    query: (name) => request.query(name),
+    body: schema && validate(schema, await request.readBody()),
+  };
+}
+
+function validate<S extends v.GenericSchema>(schema: S, body: unknown): v.InferOutput<S> {
+  const result = v.safeParse(schema, body, { abortEarly: true });
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const path = v.getDotPath(issue);
+  // our own messages are whole sentences; valibot's say what is wrong, not where
+  const message = path && issue.message.startsWith("Invalid ")
+    ? `${path}: ${issue.message}`
+    : issue.message;
+  throw new OpenboxError(codeOf(path?.split(".")[0]), message);
+}
+
+function codeOf(field: string | undefined): Code {
+  switch (field) {
+    case "name":
+    case "tag":
+    case "tags":
+      return "invalid_name";
+    case "client_pubkey":
+    case "host_pubkey":
+      return "bad_public_key";
+    default:
+      return "bad_request";
+  }
+}

@@ -1,0 +1,63 @@
+import { type Node as ApiNode, NodePatch } from "../../api/nodes.ts";
+import { OpenboxError } from "../../errors.ts";
+import { log } from "../../log.ts";
+import type { Node } from "../../store/store.ts";
+import { isOnline } from "../resolve.ts";
+import { userRoute } from "../route.ts";
+
+const PATH = "/v1/nodes/:id";
+
+export const listNodes = userRoute(
+  { method: "GET", path: "/v1/nodes" },
+  async (call, user, { store, clock }) => {
+    const nodes = await store.nodes(user.accountId, { tag: call.query("tag") });
+    return { status: 200, body: { nodes: nodes.map((node) => toApi(node, clock.now())) } };
+  },
+);
+
+export const getNode = userRoute(
+  { method: "GET", path: PATH },
+  async (call, user, { store, clock }) => {
+    const node = await store.node(user.accountId, call.param("id"));
+    return { status: 200, body: toApi(found(node, call.param("id")), clock.now()) };
+  },
+);
+
+export const updateNode = userRoute(
+  { method: "PATCH", path: PATH, body: NodePatch },
+  async (call, user, { store, clock }) => {
+    const node = await store.updateNode(user.accountId, call.param("id"), call.body);
+    return { status: 200, body: toApi(found(node, call.param("id")), clock.now()) };
+  },
+);
+
+export const deleteNode = userRoute(
+  { method: "DELETE", path: PATH },
+  async (call, user, { store, clock }) => {
+    const id = call.param("id");
+    const deleted = await store.deleteNode(user.accountId, id, clock.now());
+    found(deleted || undefined, id);
+    log("control").info("node removed", { node: id, by: user.id });
+    return { status: 204 };
+  },
+);
+
+/** Another account's node is not there: the same words as for one that never was. */
+function found<T>(node: T | undefined, id: string): T {
+  if (node !== undefined) return node;
+  throw new OpenboxError("node_not_found", `no node has the id ${JSON.stringify(id)}`, {
+    hint: "openbox nodes",
+  });
+}
+
+const toApi = (node: Node, now: number): ApiNode => ({
+  id: node.id,
+  name: node.name,
+  addr: node.addr,
+  os: node.os,
+  arch: node.arch,
+  tags: [...node.tags],
+  last_seen: Math.floor(node.lastSeenAt / 1000),
+  created_at: Math.floor(node.createdAt / 1000),
+  online: isOnline(node.lastSeenAt, now),
+});

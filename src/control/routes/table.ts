@@ -1,0 +1,23 @@
+/** Every call there is. A route that is not in this list cannot be reached. */
+import type { Route } from "../route.ts";
+import { dispatch } from "./dispatch.ts";
+import { createEnrollToken } from "./enroll_tokens.ts";
+import { health, root } from "./health.ts";
+import { heartbeat } from "./heartbeat.ts";
+import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
+import { register } from "./register.ts";
+import { whoami } from "./whoami.ts";
+
+export const ROUTES: readonly Route[] = [
+  root,
+  health,
+  whoami,
+  listNodes,
+  getNode,
+  updateNode,
+  deleteNode,
+  createEnrollToken,
+  register,
+  heartbeat,
+  dispatch,
+];

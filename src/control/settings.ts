@@ -1,0 +1,177 @@
+/** What a control plane is started with: flags over environment over default, read once and here. */
+import { parseServerUrl, requireSecure } from "../client/server_url.ts";
+import { OpenboxError } from "../errors.ts";
+import { homePaths } from "../home/paths.ts";
+import type { Host } from "../host.ts";
+import { Secret } from "../secret.ts";
+import { type ListenAddress, parseListenAddress } from "./listen_address.ts";
+
+/** The flags of `openbox control`. */
+export interface ControlFlags {
+  readonly addr?: string;
+  readonly url?: string;
+  readonly db?: string;
+  readonly ca?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecureHttp?: boolean;
+  readonly bootstrapTokenFile?: string;
+  readonly printBootstrapToken?: boolean;
+  readonly newToken?: string;
+  readonly dispatchLimit?: string;
+}
+
+/** Where something lies: in the home, which is ours to make, or where the operator said. */
+export type Place =
+  | { readonly kind: "home"; readonly path: string }
+  | { readonly kind: "given"; readonly path: string };
+
+export interface ControlSettings {
+  readonly listen: ListenAddress;
+  /** What others use, without a slash at its end; undefined: as they got here. */
+  readonly publicUrl: string | undefined;
+  readonly database: Place;
+  readonly ca: Place | { readonly kind: "text"; readonly pem: Secret };
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** Plain HTTP to other machines: somebody said that this is wanted. */
+  readonly insecureHttp: boolean;
+  readonly bootstrap:
+    /** `file` keeps the token where there is no terminal and `print` was not asked for; undefined without a home. */
+    | { readonly kind: "make"; readonly file: string | undefined; readonly print: boolean }
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "text"; readonly token: Secret };
+  /** Make a token for this user and end. */
+  readonly newToken: string | undefined;
+  /** Dispatches a second and user; twice as many at once. */
+  readonly dispatchLimit: number;
+}
+
+const LISTEN = "127.0.0.1:8080";
+/**
+ * More than one process answers: it keeps one user from taking all of a shared control plane for
+ * long, and is not felt by scripts that fan out. Smaller where users do not trust each other.
+ */
+const DISPATCH_LIMIT = 10_000;
+
+/** Throws `bad_setting`, `not_supported` or `insecure_http`, before anything is opened or made. */
+export function readControlSettings(flags: ControlFlags, host: Host): ControlSettings {
+  const text = (flag: string | undefined, variable: string) => flag || host.env(variable);
+  const path = (flag: string | undefined, variable: string) => {
+    const given = text(flag, variable);
+    return given === undefined ? undefined : absolute(given, host);
+  };
+  const on = (flag: boolean | undefined, variable: string) => flag ?? isOn(host.env(variable));
+
+  const listen = readListen(flags.addr, host);
+  const insecureHttp = on(flags.insecureHttp, "OPENBOX_INSECURE_HTTP");
+  const tls = readTls(
+    path(flags.tlsCert, "OPENBOX_TLS_CERT"),
+    path(flags.tlsKey, "OPENBOX_TLS_KEY"),
+  );
+  const newToken = text(flags.newToken, "OPENBOX_NEW_TOKEN");
+  if (!newToken && !tls && !listen.loopback && !insecureHttp) throw insecureListen(listen);
+  return {
+    listen,
+    publicUrl: readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp),
+    database: readDatabase(text(flags.db, "OPENBOX_DB"), host),
+    ca: readCa(flags.ca, host),
+    tls,
+    insecureHttp,
+    bootstrap: readBootstrap(flags, host),
+    newToken,
+    dispatchLimit: readLimit(text(flags.dispatchLimit, "OPENBOX_DISPATCH_LIMIT")),
+  };
+}
+
+function readListen(flag: string | undefined, host: Host): ListenAddress {
+  const port = host.env("PORT");
+  if (flag) return parseListenAddress(flag, "--addr");
+  const addr = host.env("OPENBOX_ADDR");
+  if (addr) return parseListenAddress(addr, "OPENBOX_ADDR");
+  // platforms that set PORT reach the program from outside
+  return port ? parseListenAddress(`:${port}`, "PORT") : parseListenAddress(LISTEN, "the default");
+}
+
+function insecureListen(listen: ListenAddress): OpenboxError {
+  const where = listen.hostname ?? "every address of this machine";
+  return new OpenboxError(
+    "insecure_http",
+    `Plain HTTP on ${where}: tokens could be read on the way`,
+    {
+      hint:
+        "serve HTTPS with --tls-cert and --tls-key, stay on 127.0.0.1 behind a proxy that does, " +
+        "or say --insecure-http where the network itself is private",
+    },
+  );
+}
+
+function readPublicUrl(text: string | undefined, insecureHttp: boolean): string | undefined {
+  if (text === undefined) return undefined;
+  const url = parseServerUrl(text, "--url");
+  requireSecure(url, insecureHttp);
+  return url.href;
+}
+
+function readDatabase(text: string | undefined, host: Host): Place {
+  if (text === undefined) return { kind: "home", path: homePaths(host).database };
+  // the address of a database server may hold its password: it is not repeated
+  const [, scheme] = /^([a-z][a-z0-9+]*):\/\//i.exec(text) ?? [];
+  if (scheme !== undefined) {
+    throw new OpenboxError("not_supported", `A ${scheme} database is not in this version`, {
+      hint: "--db PATH, or OPENBOX_DB, names a SQLite file",
+    });
+  }
+  return { kind: "given", path: absolute(text, host) };
+}
+
+function readCa(flag: string | undefined, host: Host): ControlSettings["ca"] {
+  const file = flag || host.env("OPENBOX_CA"), pem = host.env("OPENBOX_CA_KEY");
+  if (!flag && file && pem) throw contradiction("OPENBOX_CA", "OPENBOX_CA_KEY");
+  if (file) return { kind: "given", path: absolute(file, host) };
+  if (pem) return { kind: "text", pem: new Secret(pem) };
+  return { kind: "home", path: homePaths(host).caKey };
+}
+
+function readTls(
+  cert: string | undefined,
+  key: string | undefined,
+): ControlSettings["tls"] {
+  if (cert && key) return { cert, key };
+  if (!cert && !key) return undefined;
+  throw new OpenboxError("bad_setting", "TLS needs a certificate and its key; one is missing", {
+    hint: "--tls-cert FILE --tls-key FILE",
+  });
+}
+
+function readBootstrap(flags: ControlFlags, host: Host): ControlSettings["bootstrap"] {
+  const file = flags.bootstrapTokenFile || host.env("OPENBOX_BOOTSTRAP_TOKEN_FILE");
+  const token = host.env("OPENBOX_BOOTSTRAP_TOKEN");
+  if (!flags.bootstrapTokenFile && file && token) {
+    throw contradiction("OPENBOX_BOOTSTRAP_TOKEN_FILE", "OPENBOX_BOOTSTRAP_TOKEN");
+  }
+  if (file) return { kind: "file", path: absolute(file, host) };
+  if (token) return { kind: "text", token: new Secret(token) };
+  const homeless = !host.env("OPENBOX_HOME") && !host.env("HOME");
+  return {
+    kind: "make",
+    file: homeless ? undefined : homePaths(host).bootstrapToken,
+    print: flags.printBootstrapToken ?? isOn(host.env("OPENBOX_PRINT_BOOTSTRAP_TOKEN")),
+  };
+}
+
+function readLimit(text: string | undefined): number {
+  if (text === undefined) return DISPATCH_LIMIT;
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new OpenboxError("bad_setting", `OPENBOX_DISPATCH_LIMIT ${JSON.stringify(text)}`, {
+    hint: "how many dispatches a user may have a second, such as 60",
+  });
+}
+
+const contradiction = (a: string, b: string) =>
+  new OpenboxError("bad_setting", `Both ${a} and ${b} are set`, { hint: `unset ${a} or ${b}` });
+
+const isOn = (text: string | undefined): boolean =>
+  text !== undefined && text !== "0" && text.toLowerCase() !== "false";
+
+const absolute = (path: string, host: Host): string =>
+  path.startsWith("/") ? path : `${host.cwd()}/${path}`;

@@ -1,0 +1,219 @@
+/** The control plane as one thing that runs: composed here, and ended in the reverse order. */
+import { networkInterfaces } from "node:os";
+import { createCertAuthority } from "../ca/authority.ts";
+import { utf8 } from "../bytes.ts";
+import type { Clock } from "../clock.ts";
+import { OpenboxError, toOpenboxError } from "../errors.ts";
+import { createPrivateFile } from "../home/private_file.ts";
+import type { Host } from "../host.ts";
+import { newUserToken } from "../ids.ts";
+import { log, startLog } from "../log.ts";
+import { Secret } from "../secret.ts";
+import { quoteWord } from "../shell_word.ts";
+import { openSqliteStore } from "../store/sqlite.ts";
+import type { Store } from "../store/store.ts";
+import { VERSION } from "../version.ts";
+import { createApp } from "./app.ts";
+import {
+  type Bootstrap,
+  bootstrap,
+  type FirstToken,
+  newToken,
+  USER_TOKEN_MS,
+} from "./bootstrap.ts";
+import { loadCaKeys } from "./ca_keys.ts";
+import { listen, type TlsPair } from "./http_server.ts";
+import type { ListenAddress } from "./listen_address.ts";
+import { createRateLimit } from "./rate_limit.ts";
+import { createSerials } from "./serials.ts";
+import type { ControlSettings } from "./settings.ts";
+import { readTlsPair } from "./tls_pair.ts";
+
+export interface ControlOverrides {
+  readonly store?: Store;
+  /** How many refused secrets an address may show, in a minute. */
+  readonly refusalsPerMinute?: number;
+}
+
+/** A running control plane. Disposing it answers what came so far, writes what it held, and closes. */
+export interface RunningControl extends AsyncDisposable {
+  readonly address: { readonly hostname: string; readonly port: number };
+  /** What to log in to. */
+  readonly url: string;
+  readonly caFingerprint: string;
+  readonly firstToken: FirstToken;
+}
+
+const FLUSH_MS = 5000;
+const REFUSALS_PER_MINUTE = 20;
+
+/** For a call that arrives while the first user is being made. */
+const NOT_YET: Bootstrap = { first: { kind: "known" }, tokenUsed: () => {} };
+
+export async function startControl(
+  settings: ControlSettings,
+  host: Host,
+  overrides: ControlOverrides = {},
+): Promise<RunningControl> {
+  const { clock } = host;
+  await using stack = new AsyncDisposableStack();
+  const store = stack.use(overrides.store ?? await openStore(settings, clock));
+  const firstStart = await store.firstUser() === undefined;
+  const keys = await loadCaKeys(settings.ca, { firstStart });
+  const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
+  const authority = createCertAuthority({ keys, nextSerial });
+  const tls = settings.tls && await readTlsPair(settings.tls);
+  const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
+
+  let first = NOT_YET;
+  const app = createApp({
+    store,
+    authority,
+    clock,
+    loopback: settings.listen.loopback,
+    publicUrl: settings.publicUrl,
+    dispatches: createRateLimit(
+      { perSecond: settings.dispatchLimit, burst: 2 * settings.dispatchLimit },
+      clock,
+    ),
+    refusals: createRateLimit({ perSecond: perMinute / 60, burst: perMinute }, clock),
+    tokenUsed: (token) => first.tokenUsed(token),
+  });
+  stack.use(flushing(store, clock));
+  const server = stack.use(await listen(app, { address: settings.listen, tls }));
+  // after the port is ours: a token shown by a start that fails would be lost
+  first = await bootstrap(store, {
+    settings: settings.bootstrap,
+    terminal: host.stdout.isTerminal(),
+    now: clock.now(),
+  });
+
+  const { address, port } = server.address;
+  const owned = stack.move();
+  return {
+    address: { hostname: address, port },
+    url: settings.publicUrl ?? reachedAs(settings.listen, port, tls),
+    caFingerprint: authority.fingerprint,
+    firstToken: first.first,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Runs until the host's signal; or makes a token and ends, where that is what was asked for. */
+export async function runControl(settings: ControlSettings, host: Host): Promise<void> {
+  if (settings.newToken !== undefined) {
+    return await printNewToken(settings.newToken, settings, host);
+  }
+  await using _log = await startLog(host);
+  if (!settings.tls && settings.insecureHttp && !settings.listen.loopback) {
+    log("control").warn(
+      "plain HTTP to other machines: whoever is on the network can read the tokens",
+    );
+  }
+  await using control = await startControl(settings, host);
+  await host.stdout.write(utf8(startLines(control)));
+  if (!host.signal.aborted) {
+    await new Promise((resolve) => host.signal.addEventListener("abort", resolve, { once: true }));
+  }
+  log("control").info("ending: answering what came so far");
+}
+
+async function openStore(
+  { database, newToken: user }: ControlSettings,
+  clock: Clock,
+): Promise<Store> {
+  const mustExist = user !== undefined;
+  // in the home the directory is made with it; an empty file is an empty database
+  if (database.kind === "home" && !mustExist) await createPrivateFile(database.path, "");
+  return await openSqliteStore(database.path, { clock, mustExist });
+}
+
+/** Writes held times every few seconds; disposing it ends that. The store writes the last ones itself. */
+function flushing(store: Store, clock: Clock): AsyncDisposable {
+  const ending = new AbortController();
+  const done = flushAgain(store, clock, ending.signal);
+  return {
+    async [Symbol.asyncDispose]() {
+      ending.abort();
+      await done;
+    },
+  };
+}
+
+async function flushAgain(store: Store, clock: Clock, signal: AbortSignal): Promise<void> {
+  let failing = false;
+  while (!signal.aborted) {
+    await clock.sleep(FLUSH_MS, { signal }).catch(() => {});
+    try {
+      await store.flush();
+      failing = false;
+    } catch (error) {
+      // what was not written is held on; one line says so, not one every few seconds
+      if (!failing) {
+        log("control").error("cannot write to the database", { error: toOpenboxError(error) });
+      }
+      failing = true;
+    }
+  }
+}
+
+/** Without `--url`: the address that others are likely to reach. */
+function reachedAs(listen: ListenAddress, port: number, tls: TlsPair | undefined): string {
+  const unspecified = listen.hostname === undefined || listen.hostname === "::" ||
+    listen.hostname === "0.0.0.0";
+  const hostname = unspecified ? lanAddress() : listen.hostname;
+  return `${tls ? "https" : "http"}://${
+    hostname.includes(":") ? `[${hostname}]` : hostname
+  }:${port}`;
+}
+
+function lanAddress(): string {
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return addresses.find(({ family, internal }) => family === "IPv4" && !internal)?.address ??
+    "127.0.0.1";
+}
+
+function startLines({ address, url, caFingerprint, firstToken }: RunningControl): string {
+  const { hostname, port } = address;
+  const login = [
+    "openbox login",
+    `--server ${quoteWord(url)}`,
+    `--ca-fingerprint ${caFingerprint}`,
+  ];
+  if (firstToken.kind === "kept") login.push(`--token-file ${quoteWord(firstToken.path)}`);
+  const lines = [
+    `openbox ${VERSION} control plane, listening on ${
+      hostname.includes(":") ? `[${hostname}]` : hostname
+    }:${port}`,
+    `CA fingerprint ${caFingerprint}`,
+    `log in with: ${login.join(" ")}`,
+  ];
+  if (firstToken.kind === "shown") {
+    lines.push(`the first user's token, shown only here: ${firstToken.token.reveal()}`);
+  }
+  if (firstToken.kind === "kept") {
+    lines.push(`the first user's token is in ${firstToken.path}, until it is used`);
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** The database knows one writer: with the control plane running this is refused. */
+async function printNewToken(name: string, settings: ControlSettings, host: Host): Promise<void> {
+  await using store = await openStore(settings, host.clock);
+  const [user, ...others] = await store.usersNamed(name);
+  if (!user) {
+    throw new OpenboxError("not_found", `There is no user ${JSON.stringify(name)}`, {
+      hint: `the first user is ${
+        JSON.stringify((await store.firstUser())?.name ?? "not made yet")
+      }`,
+    });
+  }
+  if (others.length > 0) {
+    throw new OpenboxError("ambiguous", `${others.length + 1} accounts have a user ${name}`);
+  }
+  const token = new Secret(newUserToken()), now = host.clock.now();
+  await store.addUserToken(user, newToken(token, "new-token", now));
+  await host.stdout.write(utf8(`${token.reveal()}\n`));
+  const until = new Date(now + USER_TOKEN_MS).toISOString().slice(0, 10);
+  await host.stderr.write(utf8(`a token of ${user.name}, good until ${until}; shown only here\n`));
+}
