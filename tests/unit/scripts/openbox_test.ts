@@ -68,11 +68,11 @@ Deno.test("a link to the script finds its checkout", async () => {
   assert.ok(ran.stdout.includes("/check out/main.ts\0nodes\0"), ran.stdout);
 });
 
-Deno.test("the control plane may start nothing and sees its home and the files it was given", async () => {
+Deno.test("the control plane may start nothing and sees its home and the folders of the files it was given", async () => {
   const { flags } = await call([
     "control",
     "--tls-cert",
-    "/etc/a b.pem",
+    "/etc/a b/cert.pem",
     "--tls-key=/etc/key",
     "--url",
     "x",
@@ -80,7 +80,8 @@ Deno.test("the control plane may start nothing and sees its home and the files i
     env: { OPENBOX_HOME: "/srv/box", OPENBOX_DB: "/data/openbox.db" },
   });
   assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
-  assert.equal(value(flags, "--allow-read"), "/srv/box,/data/openbox.db,/etc/a b.pem,/etc/key");
+  assert.equal(value(flags, "--allow-read"), "/srv/box,/data,/etc/a b,/etc");
+  assert.equal(value(flags, "--allow-write"), "/srv/box,/data/openbox.db");
 });
 
 Deno.test("the CLI writes only in its home, also where a command names a mode", async () => {
