@@ -62,16 +62,18 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       }),
 
     firstUser: () =>
-      single(() =>
-        db.selectFrom("users").select(["account_id as accountId", "id", "name"])
-          .orderBy("created_at").orderBy("id").limit(1).executeTakeFirst()
-      ),
+      single(async () => {
+        const row = await db.selectFrom("users").selectAll()
+          .orderBy("created_at").orderBy("id").limit(1).executeTakeFirst();
+        return row && toUser(row);
+      }),
 
     usersNamed: (name) =>
-      single(() =>
-        db.selectFrom("users").select(["account_id as accountId", "id", "name"])
-          .where("name", "=", name).orderBy("id").execute()
-      ),
+      single(async () => {
+        const rows = await db.selectFrom("users").selectAll().where("name", "=", name)
+          .orderBy("id").execute();
+        return rows.map(toUser);
+      }),
 
     hasUserToken: (user) =>
       single(async () => {
@@ -237,6 +239,12 @@ export function createSqlStore(db: Kysely<Tables>): Store {
     },
   };
 }
+
+const toUser = (row: Tables["users"]): User => ({
+  accountId: row.account_id,
+  id: row.id,
+  name: row.name,
+});
 
 /** What is not ours to explain is the database's failure; its words stay in `cause`, for the log. */
 function asStoreError(error: unknown): OpenboxError {

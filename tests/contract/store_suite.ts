@@ -1,0 +1,278 @@
+/** What every store must do, whatever keeps it: run it with a way to open an empty one. */
+import assert from "node:assert/strict";
+import { createSerials, SERIAL_BLOCK } from "../../src/control/serials.ts";
+import type { Code, OpenboxError } from "../../src/errors.ts";
+import { newNodeId } from "../../src/ids.ts";
+import { Secret } from "../../src/secret.ts";
+import type { Node, Registration, Store, User } from "../../src/store/store.ts";
+
+const NOW = Date.UTC(2026, 0, 1), HOUR = 3600_000;
+
+export function storeSuite(name: string, open: () => Promise<Store>): void {
+  const test = (what: string, run: (store: Store, user: User) => Promise<void>) =>
+    Deno.test(`${name}: ${what}`, async () => {
+      await using store = await open();
+      await run(store, await store.createAccount("me", NOW));
+    });
+
+  test("the first user is the one of the oldest account", async (store, user) => {
+    const other = await store.createAccount("other", NOW + 1);
+    assert.deepEqual(await store.firstUser(), user);
+    assert.notEqual(other.accountId, user.accountId);
+    assert.deepEqual(await store.usersNamed("other"), [other]);
+    assert.deepEqual(await store.usersNamed("nobody"), []);
+  });
+
+  test("a user is known by a token until that ends", async (store, user) => {
+    assert.equal(await store.hasUserToken(user), false);
+    const token = new Secret("obx_a");
+    const id = await store.addUserToken(user, userToken(token));
+    assert.equal(await store.hasUserToken(user), true);
+    const found = await store.userByToken(token, NOW);
+    assert.deepEqual(found, {
+      ...user,
+      tokenId: id,
+      tokenExpiresAt: NOW + HOUR,
+      tokenLastUsedAt: undefined,
+    });
+    assert.equal((await store.userByToken(token, NOW + HOUR - 1))?.tokenLastUsedAt, NOW);
+    assert.equal(await store.userByToken(token, NOW + HOUR), undefined);
+    assert.equal(await store.userByToken(new Secret("obx_A"), NOW), undefined);
+  });
+
+  test("a token is added once", async (store, user) => {
+    const token = new Secret("obx_a");
+    await store.addUserToken(user, userToken(token));
+    await refuses("conflict", store.addUserToken(user, userToken(token)));
+  });
+
+  test("an enrollment token makes one node, with its tags in their order", async (store, user) => {
+    await addEnrollToken(store, user, "s", ["b", "a"]);
+    const node = await store.registerNode(registration("s"));
+    assert.deepEqual(node.tags, ["b", "a"]);
+    assert.equal(node.accountId, user.accountId);
+    assert.deepEqual(await store.node(user.accountId, node.id), node);
+    await refuses("enroll_token_used", store.registerNode(registration("s", { hostKey: "k2" })));
+    assert.equal((await store.nodes(user.accountId, {})).length, 1);
+  });
+
+  test("ENR-1: of 60 callers with one enrollment token one wins", async (store, user) => {
+    await addEnrollToken(store, user, "s");
+    const outcomes = await Promise.allSettled(
+      Array.from(
+        { length: 60 },
+        (_, i) => store.registerNode(registration("s", { hostKey: `k${i}` })),
+      ),
+    );
+    const won = outcomes.filter(({ status }) => status === "fulfilled");
+    const codes = outcomes.flatMap((outcome) =>
+      outcome.status === "rejected" ? [(outcome.reason as OpenboxError).code] : []
+    );
+    assert.equal(won.length, 1);
+    assert.deepEqual(codes, Array(59).fill("enroll_token_used"));
+    assert.equal((await store.nodes(user.accountId, {})).length, 1);
+  });
+
+  test("an enrollment token that is unknown or over makes no node", async (store, user) => {
+    await addEnrollToken(store, user, "s");
+    await refuses("enroll_token_invalid", store.registerNode(registration("S")));
+    await refuses(
+      "enroll_token_invalid",
+      store.registerNode(registration("s", { now: NOW + HOUR })),
+    );
+    assert.deepEqual(await store.nodes(user.accountId, {}), []);
+  });
+
+  test("a host key is one living node's, and a refusal spends nothing", async (store, user) => {
+    const first = await enroll(store, user, "mini");
+    await addEnrollToken(store, user, "again");
+    await refuses(
+      "conflict",
+      store.registerNode(registration("again", { hostKey: "key of mini" })),
+    );
+    await store.deleteNode(user.accountId, first.id, NOW);
+    const second = await store.registerNode(registration("again", { hostKey: "key of mini" }));
+    assert.notEqual(second.id, first.id);
+  });
+
+  test("a node is listed by name, then id, and by tag exactly", async (store, user) => {
+    const b = await enroll(store, user, "b", ["a%"]), a = await enroll(store, user, "a", ["ab"]);
+    const twins = [await enroll(store, user, "c"), await enroll(store, user, "c", [], "other key")];
+    const names = (nodes: readonly Node[]) => nodes.map(({ id }) => id);
+    assert.deepEqual(names(await store.nodes(user.accountId, {})), [
+      a.id,
+      b.id,
+      ...twins.map(({ id }) => id).sort(),
+    ]);
+    assert.deepEqual(names(await store.nodes(user.accountId, { tag: "a%" })), [b.id]);
+    for (const tag of ["a", "a_", "%", "' or 1=1 --", "AB"]) {
+      assert.deepEqual(await store.nodes(user.accountId, { tag }), [], tag);
+    }
+    assert.deepEqual(await store.tags(user.accountId), ["a%", "ab"]);
+  });
+
+  test("an update is the whole of what a person sets", async (store, user) => {
+    const node = await enroll(store, user, "mini", ["a", "b"]);
+    const updated = await store.updateNode(user.accountId, node.id, {
+      name: "maxi",
+      tags: ["c", "a"],
+    });
+    assert.deepEqual(updated, { ...node, name: "maxi", tags: ["c", "a"] });
+    assert.deepEqual(await store.tags(user.accountId), ["a", "c"]);
+    assert.equal(
+      await store.updateNode(user.accountId, "node_x", { name: "n", tags: [] }),
+      undefined,
+    );
+  });
+
+  test("a deleted node is gone, and its token still tells who it was", async (store, user) => {
+    const node = await enroll(store, user, "mini", ["a"]);
+    assert.equal(await store.deleteNode(user.accountId, node.id, NOW + 5), true);
+    assert.equal(await store.deleteNode(user.accountId, node.id, NOW + 6), false);
+    assert.equal(await store.node(user.accountId, node.id), undefined);
+    assert.deepEqual(await store.tags(user.accountId), []);
+    assert.deepEqual(await store.candidates(user.accountId, { kind: "any" }), []);
+    assert.deepEqual(await store.candidates(user.accountId, { kind: "node", node: node.id }), []);
+    assert.equal((await store.nodeByToken(new Secret("token of mini")))?.deletedAt, NOW + 5);
+    const rest = { name: "x", tags: [] };
+    assert.equal(await store.updateNode(user.accountId, node.id, rest), undefined);
+  });
+
+  test("a beat is seen at once, and what it changes is kept", async (store, user) => {
+    const { id } = await enroll(store, user, "mini");
+    const token = new Secret("token of mini");
+    const before = (await store.nodeByToken(token))!;
+    assert.equal((await store.node(user.accountId, id))?.lastSeenAt, 0);
+    const beat = { addr: "10.0.0.2:7600", version: "1", bootId: "boot_1", now: NOW + 9 };
+    await store.recordBeat(before, beat);
+    const after = (await store.nodeByToken(token))!;
+    assert.deepEqual([after.addr, after.version, after.bootId], ["10.0.0.2:7600", "1", "boot_1"]);
+    await store.recordBeat(after, {
+      addr: undefined,
+      version: undefined,
+      bootId: undefined,
+      now: NOW + 10,
+    });
+    assert.deepEqual(await store.nodeByToken(token), after);
+    assert.equal((await store.node(user.accountId, id))?.lastSeenAt, NOW + 10);
+    const [candidate] = await store.candidates(user.accountId, { kind: "any" });
+    assert.equal(candidate?.lastSeenAt, NOW + 10);
+    assert.equal(candidate?.addr, "10.0.0.2:7600");
+    await store.flush();
+    assert.equal((await store.node(user.accountId, id))?.lastSeenAt, NOW + 10);
+  });
+
+  test("the newest host certificate is remembered", async (store, user) => {
+    const { id } = await enroll(store, user, "mini");
+    const token = new Secret("token of mini");
+    assert.equal((await store.nodeByToken(token))?.hostCert, undefined);
+    const cert = { serial: 7n, validAfter: NOW, validBefore: NOW + HOUR };
+    await store.recordHostCert(user.accountId, id, cert);
+    assert.deepEqual((await store.nodeByToken(token))?.hostCert, cert);
+  });
+
+  test("a target finds by tag, id or name", async (store, user) => {
+    const a = await enroll(store, user, "a", ["x"]), b = await enroll(store, user, "b", ["x", "y"]);
+    const ids = async (target: Parameters<Store["candidates"]>[1]) =>
+      (await store.candidates(user.accountId, target)).map(({ id }) => id).sort();
+    assert.deepEqual(await ids({ kind: "any" }), [a.id, b.id].sort());
+    assert.deepEqual(await ids({ kind: "tag", tag: "x" }), [a.id, b.id].sort());
+    assert.deepEqual(await ids({ kind: "tag", tag: "y" }), [b.id]);
+    assert.deepEqual(await ids({ kind: "node", node: "a" }), [a.id]);
+    assert.deepEqual(await ids({ kind: "node", node: b.id }), [b.id]);
+    assert.deepEqual(await ids({ kind: "node", node: "A" }), []);
+  });
+
+  test("TOK-7: another account's nodes are not there", async (store, user) => {
+    const mine = await enroll(store, user, "mini", ["a"]);
+    const stranger = await store.createAccount("stranger", NOW);
+    const { accountId } = stranger;
+    assert.deepEqual(await store.nodes(accountId, {}), []);
+    assert.deepEqual(await store.nodes(accountId, { tag: "a" }), []);
+    assert.equal(await store.node(accountId, mine.id), undefined);
+    assert.equal(await store.updateNode(accountId, mine.id, { name: "x", tags: [] }), undefined);
+    assert.equal(await store.deleteNode(accountId, mine.id, NOW), false);
+    for (
+      const target of [
+        { kind: "any" },
+        { kind: "tag", tag: "a" },
+        { kind: "node", node: mine.id },
+        { kind: "node", node: "mini" },
+      ] as const
+    ) {
+      assert.deepEqual(await store.candidates(accountId, target), []);
+    }
+    assert.deepEqual(await store.tags(accountId), []);
+    assert.equal(await store.hasUserToken(stranger), false);
+    await store.recordHostCert(accountId, mine.id, { serial: 1n, validAfter: 0, validBefore: 1 });
+    assert.equal((await store.nodeByToken(new Secret("token of mini")))?.hostCert, undefined);
+    assert.deepEqual(await store.node(user.accountId, mine.id), mine);
+  });
+
+  test("CERT-29: two allocators never give one serial twice", async (store) => {
+    const allocators = [0, 1].map(() => createSerials((count) => store.reserveSerials(count, NOW)));
+    const wanted = 10 * SERIAL_BLOCK + 1;
+    const given = await Promise.all(
+      Array.from({ length: wanted }, (_, i) => allocators[i % 2]!()),
+    );
+    assert.equal(new Set(given).size, wanted);
+    assert.ok(given.every((serial) => serial > 0n));
+  });
+
+  test("a store that answers says so", (store) => store.ping());
+}
+
+export const userToken = (token: Secret) => ({
+  token,
+  name: "test",
+  createdAt: NOW,
+  expiresAt: NOW + HOUR,
+});
+
+export async function addEnrollToken(
+  store: Store,
+  user: User,
+  secret: string,
+  tags: readonly string[] = [],
+): Promise<void> {
+  await store.addEnrollToken({
+    accountId: user.accountId,
+    createdBy: user.id,
+    secret: new Secret(secret),
+    tags,
+    createdAt: NOW,
+    expiresAt: NOW + HOUR,
+  });
+}
+
+export const registration = (
+  secret: string,
+  more: Partial<Registration> = {},
+): Registration => ({
+  secret: new Secret(secret),
+  nodeId: newNodeId(),
+  nodeToken: new Secret(`token ${Math.random()}`),
+  name: "mini",
+  addr: "127.0.0.1:7600",
+  os: "linux",
+  arch: "amd64",
+  hostKey: "key",
+  now: NOW,
+  ...more,
+});
+
+export async function enroll(
+  store: Store,
+  user: User,
+  name: string,
+  tags: readonly string[] = [],
+  hostKey = `key of ${name}`,
+): Promise<Node> {
+  const secret = `secret of ${hostKey}`;
+  await addEnrollToken(store, user, secret, tags);
+  const nodeToken = new Secret(hostKey.replace("key", "token"));
+  return await store.registerNode(registration(secret, { name, hostKey, nodeToken }));
+}
+
+const refuses = (code: Code, call: Promise<unknown>) =>
+  assert.rejects(call, (error: OpenboxError) => error.code === code);
