@@ -45,6 +45,7 @@ export class Connection {
     { events: ChannelEvents; resolve(channel: Channel): void; reject(error: Error): void }
   >();
   #nextId = 0;
+  #ended: Error | undefined;
 
   constructor(transport: Transport, events: ConnectionEvents) {
     this.#transport = transport;
@@ -58,6 +59,7 @@ export class Connection {
 
   /** Asks for a session channel. Rejects with ChannelRefusedError, or when the connection ends. */
   openSession(events: ChannelEvents): Promise<Channel> {
+    if (this.#ended) return Promise.reject(this.#ended);
     const id = this.#freeId();
     return new Promise((resolve, reject) => {
       this.#opening.set(id, { events, resolve, reject });
@@ -116,6 +118,7 @@ export class Connection {
 
   /** Ends every channel: the connection is gone. */
   end(error: Error): void {
+    this.#ended ??= error;
     for (const { reject } of this.#opening.values()) reject(error);
     this.#opening.clear();
     for (const channel of this.#channels.values()) channel.lose(error);

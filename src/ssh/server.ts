@@ -99,7 +99,11 @@ export function createSshServer<Proof>(options: SshServerOptions<Proof>): SshSer
       unauthenticated.add(socket);
       const candidate: Candidate = {
         source: sourceOf(remoteAddress),
-        begin: () => void protocolReady().then(begin),
+        begin: () =>
+          void protocolReady().then(begin).catch((error: Error) => {
+            log("connection failed", { peer: remoteAddress, reason: error.message });
+            socket.destroy();
+          }),
         turnAway: () => {
           log("turned away", { peer: remoteAddress });
           socket.destroy();

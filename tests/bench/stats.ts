@@ -1,0 +1,64 @@
+/** Medians and percentiles of timings, and the table they are printed in. */
+import width from "fast-string-width";
+
+export function percentile(samples: readonly number[], share: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
+}
+
+export const median = (samples: readonly number[]): number => percentile(samples, 0.5);
+
+/** Milliseconds that `act` took. */
+export async function time(act: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await act();
+  return performance.now() - start;
+}
+
+/** Times `a` and `b` in turn, so that a machine that slows down slows both. The first round is not counted. */
+export async function inTurn(
+  rounds: number,
+  a: () => Promise<unknown>,
+  b: () => Promise<unknown>,
+): Promise<[number[], number[]]> {
+  const times: [number[], number[]] = [[], []];
+  for (let round = 0; round <= rounds; round++) {
+    const pair = [await time(a), await time(b)];
+    if (round > 0) pair.forEach((ms, side) => times[side]!.push(ms));
+  }
+  return times;
+}
+
+export interface Row {
+  readonly what: string;
+  readonly openbox: string;
+  readonly openssh?: string;
+  readonly ratio?: string;
+  /** The bar and whether it was reached. */
+  readonly bar?: string;
+  readonly reached?: boolean;
+}
+
+export function formatTable(rows: readonly Row[]): string {
+  const head = ["", "openbox", "OpenSSH", "ratio", "bar"];
+  const cells = rows.map(({ what, openbox, openssh = "-", ratio = "-", bar = "", reached }) => [
+    what,
+    openbox,
+    openssh,
+    ratio,
+    bar === "" ? "" : `${bar} ${reached ? "reached" : "MISSED"}`,
+  ]);
+  const widths = head.map((_, column) =>
+    Math.max(...[head, ...cells].map((row) => width(row[column]!)))
+  );
+  const line = (row: readonly string[]) =>
+    row.map((cell, column) => cell + " ".repeat(widths[column]! - width(cell))).join("  ")
+      .trimEnd();
+  return [head, ...cells].map(line).join("\n") + "\n";
+}
+
+export const ms = (value: number): string =>
+  `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ms`;
+export const perSecond = (value: number): string => `${value.toFixed(value < 100 ? 1 : 0)}/s`;
+export const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+export const times = (value: number): string => `${value.toFixed(2)} ×`;

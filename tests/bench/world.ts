@@ -1,0 +1,121 @@
+/** A control plane, an agent and a logged-in CLI, each a process as a user starts it, on loopback. */
+import { type ControlClient, createControlClient } from "../../src/client/control_client.ts";
+import { parseServerUrl } from "../../src/client/server_url.ts";
+import { newUserToken } from "../../src/ids.ts";
+import { Secret } from "../../src/secret.ts";
+import { freePort } from "../fixtures/port.ts";
+
+export interface World extends AsyncDisposable {
+  readonly control: ControlClient;
+  readonly server: string;
+  readonly token: string;
+  readonly nodeId: string;
+  readonly controlPid: number;
+  readonly agentPid: number;
+  /** The CLI, logged in; its arguments are the user's. */
+  cli(args: readonly string[], options?: { readonly stdin?: "null" | "piped" }): Deno.Command;
+}
+
+const OPENBOX = new URL("../../scripts/openbox", import.meta.url).pathname;
+
+export async function startWorld(): Promise<World> {
+  await using stack = new AsyncDisposableStack();
+  const home = await Deno.makeTempDir({ prefix: "openbox-bench-" });
+  stack.defer(() => Deno.remove(home, { recursive: true }));
+  const server = `http://127.0.0.1:${freePort()}`, token = newUserToken();
+  const inherited = Object.fromEntries(["PATH", "HOME", "DENO_DIR"].flatMap((name) => {
+    const value = Deno.env.get(name);
+    return value ? [[name, value]] : [];
+  }));
+  const env = (part: string, more: Record<string, string> = {}) => ({
+    ...inherited,
+    OPENBOX_HOME: `${home}/${part}`,
+    ...more,
+  });
+  const service = (part: string, args: readonly string[], more: Record<string, string>) => {
+    const log = Deno.openSync(`${home}/${part}.log`, { write: true, create: true });
+    const child = new Deno.Command(OPENBOX, {
+      args: [...args],
+      env: env(part, more),
+      clearEnv: true,
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    const logging = child.stderr.pipeTo(log.writable);
+    stack.defer(async () => {
+      child.kill("SIGTERM");
+      await child.status;
+      await logging;
+    });
+    return child;
+  };
+
+  const { pid: controlPid } = service("control", ["control", "--addr", new URL(server).host], {
+    OPENBOX_BOOTSTRAP_TOKEN: token,
+  });
+  await until(
+    "the control plane",
+    async () => (await fetch(`${server}/health`).then(async (
+      answer,
+    ) => (await answer.body?.cancel(), answer.ok))),
+  );
+  const control = stack.use(
+    createControlClient({ server: parseServerUrl(server, "bench"), token: new Secret(token) }),
+  );
+  const { token: enrollToken } = await control.createEnrollToken({ tags: ["bench"] });
+  const { pid: agentPid } = service("agent", [
+    "agent",
+    "--server",
+    server,
+    "--addr",
+    `127.0.0.1:${freePort()}`,
+    "--name",
+    "bench",
+  ], { OPENBOX_ENROLL_TOKEN: enrollToken });
+  await until("the agent", async () => (await control.nodes()).some(({ online }) => online));
+  const nodeId = (await control.nodes())[0]!.id;
+
+  const cliEnv = env("cli");
+  await Deno.writeTextFile(`${home}/token`, token, { mode: 0o600 });
+  const login = await new Deno.Command(OPENBOX, {
+    args: ["login", "--server", server, "--token-file", `${home}/token`],
+    env: cliEnv,
+    clearEnv: true,
+  }).output();
+  if (!login.success) throw new Error(new TextDecoder().decode(login.stderr));
+  const owned = stack.move();
+  return {
+    control,
+    server,
+    token,
+    nodeId,
+    controlPid,
+    agentPid,
+    cli: (args, { stdin = "null" } = {}) =>
+      new Deno.Command(OPENBOX, {
+        args: [...args],
+        env: cliEnv,
+        clearEnv: true,
+        stdin,
+        stdout: "null",
+        stderr: "inherit",
+      }),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 300; tries++) {
+    if (await condition().catch(() => false)) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`${what} did not start within 30 s`);
+}
+
+/** Resident memory of a process, in bytes. */
+export async function residentBytes(pid: number): Promise<number> {
+  const { stdout } = await new Deno.Command("ps", { args: ["-o", "rss=", "-p", String(pid)] })
+    .output();
+  return Number(new TextDecoder().decode(stdout).trim()) * 1024;
+}
