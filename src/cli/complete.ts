@@ -3,7 +3,7 @@ import { proposeCompletions } from "@stricli/core";
 import { utf8 } from "../bytes.ts";
 import type { Host } from "../host.ts";
 import { nodeNames, tagNames } from "./propose.ts";
-import { RUN_FLAGS, type RunFlag } from "./run_flags.ts";
+import { RUN_FLAGS, type RunFlag, type RunFlagValues } from "./run_flags.ts";
 import { readFlags } from "./splitter.ts";
 import { application, collecting, type Context } from "./tree.ts";
 
@@ -22,45 +22,40 @@ export async function complete(words: readonly string[], host: Host): Promise<nu
 
 async function proposals(words: readonly string[], context: Context): Promise<readonly Proposal[]> {
   const typed = words.at(-1) ?? "";
-  const before = words.slice(words[0] === "run" ? 1 : 0, -1);
-  const asRun = readsAsRun(before);
-  if (words[0] === "run" || before.length > 0) {
-    if (asRun === "words") return []; // the command's own words: the shell proposes files
-    if (asRun !== undefined) return await valueOrFlag(asRun, typed, context);
+  const named = words[0] === "run" && words.length > 1;
+  const before = words.slice(named ? 1 : 0, -1);
+  if (!named && !before[0]?.startsWith("-")) {
+    const commands = await proposeCompletions(application, words, context);
+    return words.length > 1 ? commands : [...commands, ...flags(typed, new Map())];
   }
-  const found = await proposeCompletions(application, words, context);
-  return words.length > 1 ? found : [...found, ...flagsFrom(typed)];
-}
-
-/** What follows flags of `run`: the value of the last one, or a flag or word. Undefined where they are none. */
-function readsAsRun(before: readonly string[]): RunFlag | "flag" | "words" | undefined {
   const last = before.at(-1);
   const open = RUN_FLAGS.find((flag) =>
     flag.value && (last === `--${flag.name}` || last === `-${flag.short}`)
   );
+  const given = flagsOnly(open ? before.slice(0, -1) : before);
+  if (!given) return []; // the remote command's own words: the shell proposes files
+  return open ? await values(open, typed, context) : flags(typed, given);
+}
+
+/** The flags in `words`, undefined where there is more than that. */
+function flagsOnly(words: readonly string[]): RunFlagValues | undefined {
   try {
-    const { end } = readFlags(open ? before.slice(0, -1) : before);
-    if (end === "nothing") return open ?? "flag";
-    if (end === "dashes") return "words";
-    return before[0]?.startsWith("-") ? "words" : undefined;
+    const { flags, end } = readFlags(words);
+    return end === "nothing" ? flags : undefined;
   } catch {
     return undefined;
   }
 }
 
-async function valueOrFlag(
-  what: RunFlag | "flag",
-  typed: string,
-  context: Context,
-): Promise<readonly Proposal[]> {
-  if (what === "flag") return flagsFrom(typed);
-  const propose = what.name === "tag" ? tagNames : what.name === "node" ? nodeNames : undefined;
+async function values(flag: RunFlag, typed: string, context: Context): Promise<Proposal[]> {
+  const propose = flag.name === "tag" ? tagNames : flag.name === "node" ? nodeNames : undefined;
   const names = await propose?.call(context, typed) ?? [];
-  return names.map((completion) => ({ completion, brief: what.brief }));
+  return names.map((completion) => ({ completion, brief: flag.brief }));
 }
 
-const flagsFrom = (typed: string): Proposal[] =>
-  typed.startsWith("-")
-    ? RUN_FLAGS.map((flag) => ({ completion: `--${flag.name}`, brief: flag.brief }))
-      .filter(({ completion }) => completion.startsWith(typed))
-    : [];
+function flags(typed: string, given: RunFlagValues): Proposal[] {
+  if (!typed.startsWith("-")) return [];
+  return RUN_FLAGS.filter((flag) => flag.repeat || !given.has(flag.name))
+    .map((flag) => ({ completion: `--${flag.name}`, brief: flag.brief }))
+    .filter(({ completion }) => completion.startsWith(typed));
+}

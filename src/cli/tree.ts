@@ -240,6 +240,7 @@ Examples:
         "USER",
         "Make a token for this user and end; the control plane is stopped",
       ),
+      dispatchLimit: textFlag("N", "Dispatches a second of one user; twice as many at once"),
     },
   },
   load: async () => (await import("./commands/control.ts")).control,

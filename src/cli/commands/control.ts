@@ -12,10 +12,11 @@ export interface ControlFlags {
   readonly bootstrapTokenFile?: string;
   readonly printBootstrapToken?: boolean;
   readonly newToken?: string;
+  readonly dispatchLimit?: string;
 }
 
 export async function control(flags: ControlFlags, host: Host): Promise<number | void> {
   const { readControlSettings } = await import("../../control/settings.ts");
   const { runControl } = await import("../../control/start.ts");
-  return await runControl(await readControlSettings(flags, host), host);
+  return await runControl(readControlSettings(flags, host), host);
 }

@@ -42,9 +42,9 @@ export async function nodeToken(flags: NodeTokenFlags, host: Host): Promise<void
     return printJson({ token, server, expires_at, ca_fingerprint, command }, host);
   }
   await printLine(command, host);
-  const left = made.expires_at * 1000 - host.clock.now();
+  const minutes = Math.max(1, Math.round((made.expires_at - host.clock.now() / 1000) / 60));
   await printNote(
-    `run that on the new machine within ${formatDuration(left)}; it works once` +
+    `run that on the new machine within ${formatDuration(minutes * 60_000)}; it works once` +
       (login.tlsCa === undefined ? "" : "; add --tls-ca FILE with the certificate, there too"),
     host,
   );

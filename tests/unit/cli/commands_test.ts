@@ -115,7 +115,7 @@ Deno.test("node token prints the command, with the server that this CLI is logge
     out,
     `OPENBOX_ENROLL_TOKEN=enroll_x.y openbox agent --server ${w.control.url}\n`,
   );
-  assert.match(err, /within (1h|59m\d+s)/);
+  assert.match(err, /within 1h; it works once/);
   assert.deepEqual(w.control.requests, [
     'POST /v1/enroll-tokens {"tags":["gpu","prod"],"ttl_seconds":3600}',
   ]);

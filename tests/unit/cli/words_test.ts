@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { toShellLine } from "../../../src/cli/words.ts";
+import { isInstalled } from "./installed.ts";
 
 /** What a real shell makes of the line: the arguments that a command in it gets. */
 async function readBack(shell: string[], words: readonly string[]): Promise<string[]> {
@@ -11,15 +12,6 @@ async function readBack(shell: string[], words: readonly string[]): Promise<stri
   assert(success, line);
   return new TextDecoder().decode(stdout).split("\0").slice(0, -1);
 }
-
-const isInstalled = (name: string): boolean =>
-  (Deno.env.get("PATH") ?? "").split(":").some((directory) => {
-    try {
-      return Deno.statSync(`${directory}/${name}`).isFile;
-    } catch {
-      return false;
-    }
-  });
 
 Deno.test("RUN-6: words of a command line arrive as they were given", async () => {
   const words = ["a  b", "*", "$HOME", "|", ";", "'\"", "", "é\n", "~", "{a,b}", "\\", "!", "=x"];
