@@ -1,4 +1,5 @@
 /** Stands between a run and the process that asked for it: feeds the input, passes the output on, hands signals over. */
+import { abortable, deadline } from "../abort.ts";
 import type { Outcome } from "../api/run.ts";
 import type { RemoteRun } from "../client/exec.ts";
 import { OpenboxError } from "../errors.ts";
@@ -25,8 +26,8 @@ export async function attend(run: RemoteRun, sink: Sink, host: Host): Promise<At
   const finished = finish(run, sink);
   const reason = await Promise.race([finished, stopped.reason]);
   if (!(reason instanceof Interrupted)) return reason;
-  const farewell = host.clock.sleep(FAREWELL_MS);
-  const told = await Promise.race([run.end, farewell]);
+  using limit = deadline(FAREWELL_MS, () => reason);
+  const told = await abortable(run.end, limit.signal).catch(() => undefined);
   finished.catch(() => {}); // what still fails in it is of no interest now
   return { outcome: told ?? cancelled(reason, run), code: reason.exitCode };
 }

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { readRunOptions } from "../../../src/cli/run_options.ts";
+import { splitCommandLine } from "../../../src/cli/splitter.ts";
+import { OpenboxError } from "../../../src/errors.ts";
+
+const ENV: Record<string, string> = { HERE: "a b" };
+
+function read(...args: string[]) {
+  const line = splitCommandLine(args);
+  assert(line.kind === "run");
+  return readRunOptions(line.flags, line.words, { env: (name) => ENV[name] || undefined });
+}
+
+const refusal = (...args: string[]): OpenboxError => {
+  try {
+    read(...args);
+  } catch (error) {
+    assert(error instanceof OpenboxError);
+    return error;
+  }
+  throw new assert.AssertionError({ message: `nothing refused ${args}` });
+};
+
+Deno.test("the flags become a target and a command; the isolation is always named", () => {
+  assert.deepEqual(read("-t", "mac", "-C", "a b", "--timeout", "90s", "ls", "a b"), {
+    target: { tag: "mac", node: undefined, isolation: { kind: "native" } },
+    command: { line: "ls 'a b'", env: {}, cwd: "a b", timeoutMs: 90_000 },
+  });
+  assert.deepEqual(read("--docker", "alpine:3", "ls").target.isolation, {
+    kind: "docker",
+    image: "alpine:3",
+  });
+  assert.deepEqual(read("--nspawn", "/srv/x", "ls").target.isolation.kind, "nspawn");
+  assert.deepEqual(read("-n", "x", "--isolate", "native", "ls").target.isolation.kind, "native");
+});
+
+Deno.test("RUN-18: -e takes a value, or the one that is set here", () => {
+  const { env } = read("-t", "x", "-e", "A=1=2", "-e", "HERE", "-e", "B=", "ls").command;
+  assert.deepEqual(env, { A: "1=2", HERE: "a b", B: "" });
+});
+
+Deno.test("RUN-18: names that may not be set, and ones that are not set here, are refused", () => {
+  for (const entry of ["1A=x", "A B=x", "=x", "A-B=x", "OPENBOX_TOKEN=x", "OPENBOX_HOME", "é=x"]) {
+    assert.equal(refusal("-t", "x", "-e", entry, "ls").code, "bad_environment", entry);
+  }
+  assert.match(refusal("-t", "x", "-e", "NOT_HERE", "ls").hint ?? "", /NOT_HERE=VALUE/);
+});
+
+Deno.test("an isolation that is malformed, or two of them, are refused", () => {
+  for (const spec of ["docker", "docker:", "podman:x", "native ", "nspawn:rel", "DOCKER:x"]) {
+    assert.equal(refusal("-t", "x", "--isolate", spec, "ls").code, "isolation_invalid", spec);
+  }
+  assert.equal(refusal("--docker", "-v/:/host", "ls").code, "isolation_invalid");
+  const two = refusal("--docker", "alpine", "--nspawn", "/srv/x", "ls");
+  assert.match(two.message, /--docker and --nspawn exclude each other/);
+});
+
+Deno.test("sessions, terminals and a missing command are refused as not in this version", () => {
+  for (const args of [["-s", "a", "ls"], ["-t", "x", "--tty", "ls"], ["-t", "x"], ["--"]]) {
+    assert.equal(refusal(...args).code, "not_supported", args.join(" "));
+  }
+});
