@@ -7,25 +7,33 @@ export type Exit =
   | { readonly kind: "exit"; readonly code: number }
   | { readonly kind: "signal"; readonly signal: string; readonly number: number };
 
-/** What is to run: `line` is given to `/bin/sh -c`. */
+/** What is to run. */
 export interface Command {
-  readonly line: string;
+  /** What `/bin/sh -c` gets, of any length. Bytes, since a command line need not be UTF-8; never NUL. */
+  readonly line: Uint8Array;
   /** Exactly the environment of the process, nothing added. */
   readonly env: Readonly<Record<string, string>>;
   /** Absolute; the backend refuses one that is missing with `bad_directory` before anything starts. */
   readonly cwd: string;
 }
 
-/** A started command. Disposing it kills what is left of it, tree and all, and waits; idempotent. */
+/**
+ * A started command. It goes on until it has exited and both outputs have ended. Disposing one that goes
+ * on, or that was told to end, ends its whole tree and waits; of one that ended by itself what it left in
+ * the background lives on, where the isolation allows that. Idempotent.
+ */
 export interface Process extends AsyncDisposable {
+  /** A write resolves once the pipe took it and rejects when nobody reads any more; close is EOF. */
   readonly stdin: WritableStream<Uint8Array>;
-  /** End at EOF, or once the command has ended and its output has been quiet (a background job holds it open). */
+  /** End at EOF, or once the command has exited and its output has been quiet (a background job holds it open). */
   readonly stdout: ReadableStream<Uint8Array>;
   readonly stderr: ReadableStream<Uint8Array>;
-  /** Never rejects for anything the command did. Settles when the command itself ended; its output may follow. */
+  /** Never rejects for anything the command did. Settles when the command itself exited; its output may follow. */
   readonly exit: Promise<Exit>;
-  /** Signals the command's whole group; nothing happens when it is gone. */
+  /** Signals the command's whole group, SIGKILL its whole tree. HUP, INT, QUIT, TERM and KILL tell it to end. */
   kill(signal: Deno.Signal): void;
+  /** SIGTERM, a grace, SIGKILL to the whole tree. Resolves once it is gone; what it wrote can still be read. */
+  terminate(): Promise<void>;
 }
 
 export interface IsolationBackend {

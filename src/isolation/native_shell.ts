@@ -1,0 +1,99 @@
+/** Starts `/bin/sh` with a command line of any length, in a group of its own and, where there is one, a cgroup. */
+import { OpenboxError } from "../errors.ts";
+import { quoteWord } from "../shell_word.ts";
+import type { Command } from "./backend.ts";
+import type { Cgroup, Cgroups } from "./cgroup.ts";
+
+export interface StartedShell {
+  readonly child: Deno.ChildProcess;
+  readonly cgroup: Cgroup | undefined;
+  /** Where the line went into a file. */
+  readonly file: string | undefined;
+}
+
+export async function startShell(
+  command: Command,
+  { cgroups, lines }: { cgroups: Cgroups | undefined; lines: LineFiles },
+): Promise<StartedShell> {
+  const cgroup = cgroups?.create();
+  let file: string | undefined;
+  try {
+    const line = asArgument(command.line);
+    const child = line === undefined ? undefined : spawn(line, command, cgroup);
+    if (child) return { child, cgroup, file };
+    file = await lines.write(command.line);
+    const sourcing = spawn(`. ${quoteWord(file)}`, command, cgroup);
+    if (sourcing) return { child: sourcing, cgroup, file };
+    throw new OpenboxError("bad_environment", "The environment is longer than the system takes");
+  } catch (error) {
+    cgroup?.release();
+    await lines.remove(file);
+    if (error instanceof OpenboxError) throw error;
+    if (error instanceof Deno.errors.PermissionDenied) {
+      throw new OpenboxError("bad_directory", `Cannot start in ${command.cwd}: permission denied`);
+    }
+    throw new OpenboxError("unavailable", `Cannot start a process: ${(error as Error).message}`, {
+      hint: "the node is out of processes, memory or descriptors",
+      cause: error,
+    });
+  }
+}
+
+/** Undefined where it cannot be one: an argument is text in Deno. */
+function asArgument(line: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(line);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Joining costs one more exec, so that not even the first child of the command escapes. */
+const JOIN = `{ echo 0 >"$1"; } 2>/dev/null
+shift
+exec /bin/sh -c "$@"`;
+
+/** Undefined where the line, or all of it with the environment, is longer than exec takes (128 KiB, 2 MiB on Linux). */
+function spawn(
+  line: string,
+  { env, cwd }: Command,
+  cgroup: Cgroup | undefined,
+): Deno.ChildProcess | undefined {
+  const words = /^[-+]/.test(line) ? ["--", line] : [line]; // or it would be an option of the shell
+  const args = ["-c", ...(cgroup ? [JOIN, "sh", cgroup.joinFile] : []), ...words];
+  const mask = Deno.umask(0o022);
+  try {
+    return new Deno.Command("/bin/sh", {
+      args,
+      env,
+      clearEnv: true,
+      cwd,
+      detached: true, // setsid: the process is the leader of a session and a group of its own
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  } catch (error) {
+    if ((error as { code?: string }).code === "E2BIG") return undefined;
+    throw error;
+  } finally {
+    Deno.umask(mask);
+  }
+}
+
+/** Command lines too long for an argument. Read by `.`, a line keeps `$0`, `$#` and the whole of stdin. */
+export class LineFiles {
+  readonly #directory: string;
+  #count = 0;
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+  async write(line: Uint8Array): Promise<string> {
+    const path = `${this.#directory}/${this.#count++}`;
+    await Deno.writeFile(path, line, { createNew: true, mode: 0o600 });
+    return path;
+  }
+  async remove(path: string | undefined): Promise<void> {
+    if (path !== undefined) await Deno.remove(path).catch(() => {});
+  }
+}

@@ -1,0 +1,121 @@
+/** An isolation in memory: what a line does is a function of the test. The contract suite holds it to what backends promise. */
+import { utf8 } from "../../src/bytes.ts";
+import { OpenboxError } from "../../src/errors.ts";
+import type { Command, Exit, IsolationBackend, Process } from "../../src/isolation/backend.ts";
+import type { IsolationSpec } from "../../src/isolation/spec.ts";
+import { text } from "../../src/bytes.ts";
+
+export interface FakeRun {
+  readonly command: Command;
+  /** One chunk a call, undefined at EOF. */
+  read(): Promise<Uint8Array | undefined>;
+  /** Resolves once it was read; throws once its reader is gone. */
+  write(stream: "stdout" | "stderr", chunk: string | Uint8Array): Promise<void>;
+  /** Never settles but by a signal that ends the run. */
+  wait(): Promise<never>;
+  /** Signals that came and did not end it. */
+  readonly signals: readonly Deno.Signal[];
+}
+
+/** Returns the exit code. */
+export type FakeProgram = (run: FakeRun) => Promise<number>;
+
+export interface FakeBackend extends IsolationBackend {
+  readonly commands: Command[];
+}
+
+const NUMBER: Partial<Record<Deno.Signal, number>> = {
+  SIGINT: 2,
+  SIGKILL: 9,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+};
+
+/** A line that is not in `programs` is not found: exit 127. Only `cwd`s in `directories` exist. */
+export function fakeBackend(
+  programs: Readonly<Record<string, FakeProgram>>,
+  { directories = ["/"] }: { directories?: readonly string[] } = {},
+): FakeBackend {
+  const commands: Command[] = [];
+  return {
+    kind: "native",
+    commands,
+    run(spec, command) {
+      return Promise.resolve().then(() => {
+        refuse(spec, command, directories);
+        commands.push(command);
+        return start(command, programs[text(command.line)] ?? (() => Promise.resolve(127)));
+      });
+    },
+  };
+}
+
+function refuse(spec: IsolationSpec, { line, env, cwd }: Command, directories: readonly string[]) {
+  if (spec.kind !== "native") throw new OpenboxError("isolation_unavailable", spec.kind);
+  if (line.includes(0)) throw new OpenboxError("bad_request", "NUL");
+  if (Object.keys(env).some((name) => name.includes("="))) {
+    throw new OpenboxError("bad_environment", "=");
+  }
+  if (!directories.includes(cwd)) throw new OpenboxError("bad_directory", cwd);
+}
+
+function start(command: Command, program: FakeProgram): Process {
+  const input = new TransformStream<Uint8Array, Uint8Array>();
+  const outputs = { stdout: new TransformStream(), stderr: new TransformStream() };
+  const writers = {
+    stdout: outputs.stdout.writable.getWriter(),
+    stderr: outputs.stderr.writable.getWriter(),
+  };
+  const reader = input.readable.getReader();
+  const killed = Promise.withResolvers<never>();
+  killed.promise.catch(() => {});
+  const signals: Deno.Signal[] = [];
+
+  class Killed extends Error {
+    constructor(readonly signal: Deno.Signal) {
+      super(signal);
+    }
+  }
+  const kill = (signal: Deno.Signal) => {
+    if (NUMBER[signal] === undefined) signals.push(signal);
+    else killed.reject(new Killed(signal));
+  };
+
+  const exit: Promise<Exit> = Promise.race([
+    killed.promise,
+    program({
+      command,
+      signals,
+      wait: () => killed.promise,
+      read: async () => (await reader.read()).value,
+      write: async (stream, chunk) => {
+        const bytes = typeof chunk === "string" ? utf8(chunk) : chunk;
+        await writers[stream].write(bytes).catch(() => kill("SIGPIPE"));
+      },
+    }),
+  ]).then(
+    (code) => ({ kind: "exit" as const, code }),
+    (error) => {
+      if (!(error instanceof Killed)) throw error;
+      const name = error.signal.slice(3);
+      return { kind: "signal" as const, signal: name, number: NUMBER[error.signal]! };
+    },
+  ).finally(() => {
+    for (const writer of Object.values(writers)) writer.close().catch(() => {});
+    reader.cancel().catch(() => {});
+  });
+
+  const terminate = async () => {
+    kill("SIGTERM");
+    await exit;
+  };
+  return {
+    stdin: input.writable,
+    stdout: outputs.stdout.readable,
+    stderr: outputs.stderr.readable,
+    exit,
+    kill,
+    terminate,
+    [Symbol.asyncDispose]: terminate,
+  };
+}
