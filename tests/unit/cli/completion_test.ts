@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { aNode, startFakeControl } from "./fake_control.ts";
 import { makeHome } from "./call.ts";
-import { isInstalled } from "./installed.ts";
+import { requireComponent } from "../../fixtures/component.ts";
 
 const MAIN = new URL("../../../main.ts", import.meta.url).pathname;
 
@@ -38,7 +38,7 @@ async function output(command: string, args: string[], env: Record<string, strin
 
 Deno.test({
   name: "bash completes commands, flags, node names and tags",
-  ignore: !isInstalled("bash"),
+  ...requireComponent("bash"),
   async fn() {
     await using w = await world("bash");
     const complete = async (...words: string[]) => {
@@ -64,7 +64,7 @@ Deno.test({
 
 Deno.test({
   name: "zsh completes a command and a node's name on its own command line",
-  ignore: !isInstalled("zsh"),
+  ...requireComponent("zsh"),
   async fn() {
     await using w = await world("zsh");
     // a zsh of its own on a pseudo-terminal, typed at as by a person

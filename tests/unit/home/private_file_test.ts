@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { OpenboxError } from "../../../src/errors.ts";
+import { requireComponent } from "../../fixtures/component.ts";
 import {
   createPrivateFile,
   readPrivateFile,
@@ -64,7 +65,7 @@ Deno.test("CFG-1: a file in a directory open to others is refused, for reading a
 
 Deno.test({
   name: "CFG-1: a file of another owner is refused with the chown that mends it",
-  ignore: Deno.uid() !== 0, // only root can give a file away
+  ...requireComponent("linux-root"), // nobody else can give a file away
   async fn() {
     await using dir = await directory();
     const path = `${dir.path}/secret`;
@@ -124,7 +125,7 @@ Deno.test("CFG-2: kill -9 during a save leaves the old or the new text whole", a
 
 Deno.test({
   name: "CFG-2: a full disk leaves the old text whole and no litter",
-  ignore: Deno.build.os !== "linux" || Deno.uid() !== 0, // needs a file system of its own
+  ...requireComponent("unshare", "linux-root"), // a file system of its own
   async fn() {
     await using dir = await directory();
     const script = `
