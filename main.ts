@@ -19,7 +19,10 @@ function processHost(): Host {
   const handlers: { readonly name: HostSignal; handler(): void }[] = [];
   const listening = new Set<HostSignal>();
 
+  const ignored = ignoredSignals();
+
   function deliver(name: HostSignal): void {
+    if (ignored.has(name)) return;
     const taken = handlers.findLast((entry) => entry.name === name);
     if (taken) return taken.handler();
     // the second one: whatever was to be put in order, the person has waited long enough
@@ -34,8 +37,8 @@ function processHost(): Host {
     Deno.addSignalListener(name, () => deliver(name));
   }
 
-  const ignored = ignoredSignals();
-  for (const name of ENDING) if (!ignored.has(name)) listen(name);
+  // for ignored ones too: with its first listener Deno takes all three over, and ends at one that has none
+  for (const name of ENDING) listen(name);
 
   return {
     args: Deno.args,
@@ -49,15 +52,15 @@ function processHost(): Host {
     onSignal(name, handler) {
       const entry = { name, handler };
       handlers.push(entry);
-      if (!ignored.has(name)) listen(name);
+      listen(name);
       return { [Symbol.dispose]: () => void handlers.splice(handlers.indexOf(entry), 1) };
     },
   };
 }
 
 /**
- * What our parent had us ignore: nohup the hang-up, a shell the interrupts of a background job. A
- * listener would undo that. Where it cannot be read (macOS, narrow permissions) nothing counts as ignored.
+ * What our parent had us ignore: nohup the hang-up, a shell the interrupts of a background job. Where
+ * it cannot be read (macOS, narrow permissions) nothing counts as ignored.
  */
 function ignoredSignals(): ReadonlySet<HostSignal> {
   const names = Object.keys(SIGNAL_NUMBER) as HostSignal[];
