@@ -41,7 +41,11 @@ export async function listen(
   { address, tls }: { readonly address: ListenAddress; readonly tls?: TlsPair },
 ): Promise<HttpServer> {
   let ending = false;
-  const answer = getRequestListener(app.fetch, { errorHandler: badRequest });
+  const answer = getRequestListener(app.fetch, {
+    errorHandler: badRequest,
+    // it would read on for half a second; the app closes the connection of a body that it left
+    autoCleanupIncoming: false,
+  });
   const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     if (ending) outgoing.shouldKeepAlive = false;
     answer(incoming, outgoing);

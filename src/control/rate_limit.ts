@@ -1,4 +1,4 @@
-/** How often somebody may do something: a bucket a key, filled by time. Memory is bounded by forgetting the oldest key. */
+/** How often somebody may do something: a bucket a key, filled by time. */
 import type { Clock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 
@@ -15,19 +15,23 @@ export interface RateLimit {
 
 const MAX_KEYS = 10_000;
 
+/** Memory is bounded: a key that was not seen while as many others were as there is room for is forgotten. */
 export function createRateLimit({ perSecond, burst }: RateLimitOptions, clock: Clock): RateLimit {
-  const buckets = new Map<string, { left: number; at: number }>();
+  type Buckets = Map<string, { left: number; at: number }>;
+  let recent: Buckets = new Map(), before: Buckets = new Map();
   return {
     take(key) {
       const now = clock.now();
-      const bucket = buckets.get(key) ?? { left: burst, at: now };
+      const bucket = recent.get(key) ?? before.get(key) ?? { left: burst, at: now };
+      recent.set(key, bucket);
+      if (recent.size >= MAX_KEYS) {
+        before = recent;
+        recent = new Map();
+      }
       // a clock that was set back fills nothing
       const elapsed = Math.max(0, now - bucket.at) / 1000;
       bucket.left = Math.min(burst, bucket.left + elapsed * perSecond);
       bucket.at = now;
-      buckets.delete(key); // and in again, as the newest
-      buckets.set(key, bucket);
-      if (buckets.size > MAX_KEYS) buckets.delete(buckets.keys().next().value!);
       if (bucket.left < 1) return Math.ceil((1 - bucket.left) / perSecond);
       bucket.left--;
       return 0;

@@ -6,15 +6,18 @@ import { parseStrictJson } from "./strict_json.ts";
 
 export const MAX_BODY = 64 * 1024;
 
-/** The JSON in it, `{}` where it is empty. Throws `body_too_large` or `bad_request`. */
-export async function readJsonBody(incoming: IncomingMessage): Promise<unknown> {
+/** The JSON object in it, `{}` where it is empty. Throws `body_too_large` or `bad_request`. */
+export async function readJsonBody(incoming: IncomingMessage): Promise<object> {
   const encoding = incoming.headers["content-encoding"];
   if (encoding !== undefined && encoding !== "identity") {
     throw new OpenboxError("bad_request", "The body is compressed, which is not taken");
   }
   if (Number(incoming.headers["content-length"] ?? 0) > MAX_BODY) throw tooLarge();
   const bytes = await readAll(incoming);
-  return bytes.length === 0 ? {} : parseStrictJson(bytes);
+  const value = bytes.length === 0 ? {} : parseStrictJson(bytes);
+  // valibot would take a list for an object without entries
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new OpenboxError("bad_request", "The body must be a JSON object");
 }
 
 function readAll(incoming: IncomingMessage): Promise<Uint8Array> {

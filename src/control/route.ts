@@ -49,8 +49,8 @@ export interface ControlRequest {
   readonly authorization: string | undefined;
   /** `https://box:8443`, as the caller wrote it. */
   readonly origin: string;
-  /** The parsed JSON; an empty body is `{}`. */
-  readBody(): Promise<unknown>;
+  /** The parsed JSON object; an empty body is `{}`. */
+  readBody(): Promise<object>;
 }
 
 export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin"> {

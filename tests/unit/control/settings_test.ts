@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { type ControlFlags, readControlSettings } from "../../../src/control/settings.ts";
+import { fakeHost } from "../../fakes/host.ts";
+
+const read = (flags: ControlFlags, env: Record<string, string> = {}) =>
+  readControlSettings(flags, fakeHost({ env: { HOME: "/home/me", ...env }, cwd: "/work dir" }));
+const refuses = (code: string, text: RegExp, flags: ControlFlags, env?: Record<string, string>) =>
+  assert.throws(() => read(flags, env), (error: Error & { code?: string; hint?: string }) => {
+    assert.equal(error.code, code);
+    assert.match(`${error.message} ${error.hint}`, text);
+    return true;
+  });
+
+Deno.test("nothing said: loopback, plain, and files in the home", () => {
+  assert.deepEqual(read({}), {
+    listen: { hostname: "127.0.0.1", port: 8080, loopback: true },
+    publicUrl: undefined,
+    database: { kind: "home", path: "/home/me/.openbox/control/openbox.db" },
+    ca: { kind: "home", path: "/home/me/.openbox/control/ca_key" },
+    tls: undefined,
+    insecureHttp: false,
+    bootstrap: {
+      kind: "make",
+      file: "/home/me/.openbox/control/bootstrap_token",
+      print: false,
+    },
+    newToken: undefined,
+    dispatchLimit: 10_000,
+  });
+});
+
+Deno.test("every flag has a variable, and stands above it", () => {
+  const settings = { loopback: "127.0.0.1:1", other: "127.0.0.1:2" };
+  const table: readonly [
+    keyof ControlFlags,
+    string,
+    string | boolean,
+    string,
+    (settings: ReturnType<typeof read>) => unknown,
+  ][] = [
+    ["addr", "OPENBOX_ADDR", settings.loopback, settings.other, (s) => s.listen.port],
+    ["url", "OPENBOX_PUBLIC_URL", "https://a", "https://b", (s) => s.publicUrl],
+    ["db", "OPENBOX_DB", "/a.db", "/b.db", (s) => s.database.path],
+    ["ca", "OPENBOX_CA", "/a", "/b", (s) => s.ca],
+    ["insecureHttp", "OPENBOX_INSECURE_HTTP", false, "1", (s) => s.insecureHttp],
+    ["bootstrapTokenFile", "OPENBOX_BOOTSTRAP_TOKEN_FILE", "/a", "/b", (s) => s.bootstrap],
+    [
+      "printBootstrapToken",
+      "OPENBOX_PRINT_BOOTSTRAP_TOKEN",
+      false,
+      "1",
+      (s) => s.bootstrap.kind === "make" && s.bootstrap.print,
+    ],
+    ["newToken", "OPENBOX_NEW_TOKEN", "a", "b", (s) => s.newToken],
+    ["dispatchLimit", "OPENBOX_DISPATCH_LIMIT", "60", "70", (s) => s.dispatchLimit],
+  ];
+  for (const [flag, variable, flagged, set, pick] of table) {
+    const nothing = pick(read({}));
+    const byFlag = pick(read({ [flag]: flagged })),
+      byVariable = pick(read({}, { [variable]: set }));
+    assert.notDeepEqual(byVariable, nothing, variable);
+    assert.notDeepEqual(byFlag, byVariable, variable);
+    assert.deepEqual(pick(read({ [flag]: flagged }, { [variable]: set })), byFlag, variable);
+  }
+  const tls = { cert: "/a.pem", key: "/a.key" };
+  assert.deepEqual(read({ tlsCert: tls.cert, tlsKey: tls.key }).tls, tls);
+  assert.deepEqual(read({}, { OPENBOX_TLS_CERT: tls.cert, OPENBOX_TLS_KEY: tls.key }).tls, tls);
+  assert.equal(
+    read({ tlsCert: "/x" }, { OPENBOX_TLS_CERT: "/a", OPENBOX_TLS_KEY: "/k" }).tls?.cert,
+    "/x",
+  );
+});
+
+Deno.test("OPENBOX_ADDR goes before PORT, and PORT is every address", () => {
+  assert.equal(read({}, { OPENBOX_ADDR: "127.0.0.1:1", PORT: "2" }).listen.port, 1);
+  assert.equal(read({ addr: ":3", insecureHttp: true }, { PORT: "2" }).listen.port, 3);
+  const { listen } = read({ insecureHttp: true }, { PORT: "2" });
+  assert.deepEqual(listen, { hostname: undefined, port: 2, loopback: false });
+  refuses("bad_setting", /PORT/, {}, { PORT: "http" });
+});
+
+Deno.test("CFG-6: plain HTTP off loopback is refused unless somebody says that it is wanted", () => {
+  for (const addr of [":8080", "0.0.0.0:8080", "[::]:8080", "10.0.0.4:8080"]) {
+    refuses("insecure_http", /--tls-cert.*--insecure-http/, { addr });
+    assert.ok(read({ addr, insecureHttp: true }).insecureHttp);
+    assert.ok(read({ addr, tlsCert: "/c", tlsKey: "/k" }).tls);
+  }
+  for (const value of ["0", "false", "FALSE"]) {
+    refuses("insecure_http", /./, { addr: ":1" }, { OPENBOX_INSECURE_HTTP: value });
+  }
+  for (const addr of ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"]) read({ addr });
+  refuses("insecure_http", /http:\/\/box/, { url: "http://box.example.com" });
+  read({ url: "http://box.example.com", insecureHttp: true });
+  read({ url: "https://box.example.com" });
+});
+
+Deno.test("paths are read from the working directory", () => {
+  assert.equal(read({ db: "a.db" }).database.path, "/work dir/a.db");
+  assert.deepEqual(read({ ca: "k" }).ca, { kind: "given", path: "/work dir/k" });
+});
+
+Deno.test("STO-16: another kind of database is refused, and its password is not repeated", () => {
+  assert.throws(() => read({}, { OPENBOX_DB: "postgres://u:secret@h/d" }), (error: Error) => {
+    assert.equal((error as Error & { code: string }).code, "not_supported");
+    assert.doesNotMatch(String(error), /secret/);
+    return true;
+  });
+  refuses("not_supported", /postgresql/, { db: "postgresql://h/d" });
+});
+
+Deno.test("the CA's key comes as a file or as text, not as both", () => {
+  const pem = { OPENBOX_CA_KEY: "pem" };
+  assert.equal(read({}, pem).ca.kind, "text");
+  assert.deepEqual(read({ ca: "/k" }, pem).ca, { kind: "given", path: "/k" });
+  refuses("bad_setting", /OPENBOX_CA and OPENBOX_CA_KEY/, {}, { ...pem, OPENBOX_CA: "/k" });
+});
+
+Deno.test("the first token comes as a file or as text, not as both", () => {
+  const text = { OPENBOX_BOOTSTRAP_TOKEN: "obx_x" };
+  assert.equal(read({}, text).bootstrap.kind, "text");
+  assert.equal(read({ bootstrapTokenFile: "/t" }, text).bootstrap.kind, "file");
+  refuses("bad_setting", /are set/, {}, { ...text, OPENBOX_BOOTSTRAP_TOKEN_FILE: "/t" });
+});
+
+Deno.test("half of a TLS pair, a bad URL and a bad limit are refused", () => {
+  refuses("bad_setting", /--tls-key/, { tlsCert: "/c" });
+  refuses("bad_setting", /--tls-key/, {}, { OPENBOX_TLS_KEY: "/k" });
+  refuses("bad_setting", /--url/, { url: "box" });
+  for (const dispatchLimit of ["0", "-1", "1.5", "many"]) {
+    refuses("bad_setting", /DISPATCH_LIMIT/, { dispatchLimit });
+  }
+});
+
+Deno.test("CFG-9: without a home everything can be given, and what is missing is named", () => {
+  const env = { OPENBOX_DB: "/db", OPENBOX_CA_KEY: "pem" };
+  const homeless = (env: Record<string, string>) => readControlSettings({}, fakeHost({ env }));
+  assert.deepEqual(homeless(env).bootstrap, { kind: "make", file: undefined, print: false });
+  assert.throws(() => homeless({ OPENBOX_CA_KEY: "pem" }), /OPENBOX_HOME/);
+});
+
+Deno.test("a secret in the settings does not show", () => {
+  const env = { OPENBOX_CA_KEY: "secretpem", OPENBOX_BOOTSTRAP_TOKEN: "obx_secret" };
+  assert.doesNotMatch(
+    JSON.stringify(read({}, env)) + Deno.inspect(read({}, env)),
+    /secretpem|obx_s/,
+  );
+});
