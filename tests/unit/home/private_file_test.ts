@@ -54,8 +54,8 @@ Deno.test("CFG-1: a file in a directory open to others is refused, for reading a
   const path = `${dir.path}/secret`;
   await writePrivateFile(path, "x");
   await Deno.chmod(dir.path, 0o777);
-  for (const act of [readPrivateFile(path, limits), writePrivateFile(path, "y")]) {
-    const error = await refusal(act);
+  for (const act of [() => readPrivateFile(path, limits), () => writePrivateFile(path, "y")]) {
+    const error = await refusal(act());
     assert.equal(error.code, "unsafe_file");
     assert.equal(error.hint, `chmod 700 ${dir.path}`);
   }

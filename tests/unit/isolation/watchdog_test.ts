@@ -9,12 +9,13 @@ const fixture = new URL("watched_process.ts", import.meta.url).pathname;
 
 const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
 
-/** The shell that watches over `pid`. */
-function watchdogOf(pid: number): number | undefined {
-  const { stdout } = new Deno.Command("/bin/ps", { args: ["-eo", "pid=,ppid=,args="] })
+/** The shell that watches over `parent` and, in a process that has several, over the cgroups in `cgroups`. */
+function watchdogOf(parent: number, cgroups = ""): number | undefined {
+  const { stdout } = new Deno.Command("/bin/ps", { args: ["-ww", "-eo", "pid=,ppid=,args="] })
     .outputSync();
   const line = new TextDecoder().decode(stdout).split("\n").find((line) =>
-    line.includes("openbox-watchdog") && Number(line.trim().split(/\s+/)[1]) === pid
+    line.includes("openbox-watchdog") && line.includes(cgroups) &&
+    Number(line.trim().split(/\s+/)[1]) === parent
   );
   return line === undefined ? undefined : Number(line.trim().split(/\s+/)[0]);
 }
@@ -112,7 +113,11 @@ Deno.test("RUN-12: a watchdog that was killed itself is replaced, and knows what
 
 Deno.test("the watchdog ends with its backend, and ends nothing that was ended before", async () => {
   const dir = await Deno.makeTempDir();
-  const backend = await openNativeBackend();
+  // other tests of this process have watchdogs too: this one is known by its cgroups, which give nothing
+  const path = `${dir}/no-cgroups`;
+  const none = { path, create: () => undefined, [Symbol.dispose]() {} };
+  const backend = await openNativeBackend({ findCgroups: () => Promise.resolve(none) });
+  assert.ok(watchdogOf(Deno.pid, path));
   await using process = await backend.run(
     NATIVE,
     command(`setsid sleep 300 & echo $! >${dir}/pids`),
@@ -122,7 +127,7 @@ Deno.test("the watchdog ends with its backend, and ends nothing that was ended b
   for (const stream of [process.stdout, process.stderr]) for await (const _ of stream);
   await process[Symbol.asyncDispose]();
   await backend[Symbol.asyncDispose]();
-  assert.equal(watchdogOf(Deno.pid), undefined);
+  assert.equal(watchdogOf(Deno.pid, path), undefined);
   assert.ok(isAlive(pid!));
   Deno.kill(pid!, "SIGKILL");
   await Deno.remove(dir, { recursive: true });
