@@ -1,4 +1,5 @@
 /** A process that listens, holds what it accepts, and tells how many that are; started with few descriptors. */
+import process from "node:process";
 import { systemClock } from "../../../src/clock.ts";
 import { startLog } from "../../../src/log.ts";
 import { listen } from "../../../src/transport/tcp.ts";
@@ -21,7 +22,7 @@ const tell = (line: unknown) => Deno.stdout.write(utf8(JSON.stringify(line) + "\
 await tell({ addr: listener.addr });
 for (;;) {
   await systemClock.sleep(100);
-  const { user, system } = Deno.cpuUsage();
+  const { user, system } = process.cpuUsage();
   const logged = host.err.text().split("\n").filter((line) => line !== "");
   await tell({ held: held.size, cpuMs: (user + system) / 1000, logged });
 }
