@@ -2,6 +2,7 @@
 import type { Config } from "../home/config.ts";
 import { readConfig } from "../home/config.ts";
 import { homePaths } from "../home/paths.ts";
+import { readTextFile } from "../home/text_file.ts";
 import type { ControlClient } from "../client/control_client.ts";
 import { createControlClient } from "../client/control_client.ts";
 import { isInsecure, parseServerUrl, type ServerUrl } from "../client/server_url.ts";
@@ -9,7 +10,6 @@ import { OpenboxError } from "../errors.ts";
 import type { Host } from "../host.ts";
 import { Secret } from "../secret.ts";
 import { printWarning } from "./output.ts";
-import { readTextFile } from "./text_file.ts";
 
 /** How a control plane is reached, whoever asks. */
 export interface Access {
@@ -78,7 +78,7 @@ export async function readAccess(
     server,
     insecureHttp: flags.insecureHttp || isOn(host.env("OPENBOX_INSECURE_HTTP")) ||
       (kept.insecure_http ?? false),
-    tlsCa: file ? await readTextFile(file, { what: "the certificate" }) : kept.tls_ca,
+    tlsCa: file ? await readTextFile(file, "the certificate") : kept.tls_ca,
   };
 }
 

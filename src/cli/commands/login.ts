@@ -3,12 +3,12 @@ import { parseServerUrl, requireSecure, type ServerUrl } from "../../client/serv
 import { type CaPin, checkCa, parseCaAnswer, parseFingerprint } from "../../client/trust.ts";
 import { type Config, readConfig, writeConfig } from "../../home/config.ts";
 import { homePaths } from "../../home/paths.ts";
+import { readStdinText, readTextFile } from "../../home/text_file.ts";
 import type { Host } from "../../host.ts";
 import type { Secret } from "../../secret.ts";
 import { askHidden } from "../hidden_input.ts";
 import { openControl, parseToken, readAccess, warnExpiry, warnInsecure } from "../login.ts";
 import { printJson, printLine, printNote, printWarning } from "../output.ts";
-import { readStdinText, readTextFile } from "../text_file.ts";
 
 export interface LoginFlags {
   readonly server?: string;
@@ -91,7 +91,7 @@ async function chooseToken(flags: LoginFlags, server: ServerUrl, host: Host): Pr
     const what = "the token";
     const text = flags.tokenFile === "-"
       ? await readStdinText(host, what)
-      : await readTextFile(flags.tokenFile, { what });
+      : await readTextFile(flags.tokenFile, what);
     return parseToken(text, "--token-file");
   }
   const named = host.env("OPENBOX_TOKEN");

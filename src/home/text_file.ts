@@ -1,11 +1,12 @@
+/** Files that a flag or a variable names, wherever they lie: certificates, tokens. */
 import { OpenboxError } from "../errors.ts";
 import type { Host } from "../host.ts";
 
-/** Certificates, tokens: what a flag names is small, and a wrong path must not fill the memory. */
+/** What they hold is small, and a wrong path must not fill the memory. */
 const MAX_BYTES = 1024 * 1024;
 
-/** The text of a file that a flag or a variable names. `what` it should be, for the error. */
-export async function readTextFile(path: string, { what }: { what: string }): Promise<string> {
+/** `what` it should be, such as `the token`, for the error. Throws `bad_file`. */
+export async function readTextFile(path: string, what: string): Promise<string> {
   try {
     using file = await Deno.open(path);
     return await readText((buffer) => file.read(buffer), what);
@@ -17,8 +18,8 @@ export async function readTextFile(path: string, { what }: { what: string }): Pr
 }
 
 /** All of standard input, for a secret that is piped in. */
-export const readStdinText = (host: Host, what: string): Promise<string> =>
-  readText((buffer) => host.stdin.read(buffer), what);
+export const readStdinText = ({ stdin }: Pick<Host, "stdin">, what: string): Promise<string> =>
+  readText((buffer) => stdin.read(buffer), what);
 
 async function readText(
   read: (buffer: Uint8Array) => Promise<number | null>,
