@@ -16,6 +16,10 @@ export interface Host {
   onSignal(name: HostSignal, handler: () => void): Disposable;
 }
 
+/** A switch in the environment: set to anything but `0` and `false`. */
+export const isOn = (value: string | undefined): boolean =>
+  value !== undefined && value !== "0" && value !== "false";
+
 export type HostSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGWINCH";
 
 export interface Input {

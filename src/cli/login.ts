@@ -1,13 +1,11 @@
 /** Who is calling, and which control plane they trust: from the environment, else from `config.json`. */
-import type { Config } from "../home/config.ts";
-import { readConfig } from "../home/config.ts";
+import { type Config, readConfig } from "../home/config.ts";
 import { homePaths } from "../home/paths.ts";
 import { readTextFile } from "../home/text_file.ts";
-import type { ControlClient } from "../client/control_client.ts";
-import { createControlClient } from "../client/control_client.ts";
+import { type ControlClient, createControlClient } from "../client/control_client.ts";
 import { isInsecure, parseServerUrl, type ServerUrl } from "../client/server_url.ts";
 import { OpenboxError } from "../errors.ts";
-import type { Host } from "../host.ts";
+import { type Host, isOn } from "../host.ts";
 import { Secret } from "../secret.ts";
 import { printWarning } from "./output.ts";
 
@@ -81,10 +79,6 @@ export async function readAccess(
     tlsCa: file ? await readTextFile(file, "the certificate") : kept.tls_ca,
   };
 }
-
-/** A switch in the environment: set to anything but `0` and `false`. */
-const isOn = (value: string | undefined): boolean =>
-  value !== undefined && value !== "0" && value !== "false";
 
 export const openControl = (access: Access & { readonly token?: Secret }): ControlClient =>
   createControlClient(access);
