@@ -18,6 +18,8 @@ export interface Access {
 
 export interface Login extends Access {
   readonly token: Secret;
+  /** Epoch seconds, where the login says it. */
+  readonly tokenEndsAt: number | undefined;
   /** `OPENBOX_CA_FINGERPRINT`, which stands above what was pinned at the login. */
   readonly caFingerprint: string | undefined;
   /** What `openbox login` kept; undefined where the environment says everything. */
@@ -33,7 +35,7 @@ const WARN_BEFORE_SECONDS = 14 * 24 * 3600;
 export async function readLogin(host: Host): Promise<Login> {
   const login = await findLogin(host);
   await warnInsecure(login, host);
-  await warnExpiry(login.stored?.token_expires_at, host);
+  await warnExpiry(login.tokenEndsAt, host);
   return login;
 }
 
@@ -42,8 +44,13 @@ async function findLogin(host: Host): Promise<Login> {
   const caFingerprint = host.env("OPENBOX_CA_FINGERPRINT");
   const named = serverText ? parseServerUrl(serverText, "OPENBOX_SERVER") : undefined;
   if (named && tokenText) {
-    const token = parseToken(tokenText, "OPENBOX_TOKEN");
-    return { ...await readAccess(named, {}, host), token, caFingerprint, stored: undefined };
+    return {
+      ...await readAccess(named, {}, host),
+      token: parseToken(tokenText, "OPENBOX_TOKEN"),
+      tokenEndsAt: undefined,
+      caFingerprint,
+      stored: undefined,
+    };
   }
   const stored = await readConfig(homePaths(host).config);
   if (!stored) {
@@ -60,8 +67,14 @@ async function findLogin(host: Host): Promise<Login> {
       { hint: `set OPENBOX_TOKEN too, or openbox login --server ${named.href}` },
     );
   }
-  const token = tokenText ? parseToken(tokenText, "OPENBOX_TOKEN") : new Secret(stored.token);
-  return { ...await readAccess(server, stored, host), token, caFingerprint, stored };
+  return {
+    ...await readAccess(server, stored, host),
+    ...(tokenText
+      ? { token: parseToken(tokenText, "OPENBOX_TOKEN"), tokenEndsAt: undefined }
+      : { token: new Secret(stored.token), tokenEndsAt: stored.token_expires_at }),
+    caFingerprint,
+    stored,
+  };
 }
 
 /** Settings of the connection: a flag's over the environment's over the kept one's. */

@@ -44,8 +44,8 @@ export function parseCaAnswer(answer: CaAnswer): CaPublicKeys {
 }
 
 /**
- * The keys of `answer`, once the pin allows them. Throws `ca_changed`; without a pin, over a connection
- * that somebody could sit in, `ca_changed` as well, with the line that sets one.
+ * The keys of `answer`, once the pin allows them; else `ca_changed`. Without a pin, over a connection
+ * that somebody could sit in, `insecure_http` with the line that sets one.
  */
 export function checkCa(answer: CaAnswer, pin: CaPin, server: ServerUrl): CaPublicKeys {
   const keys = parseCaAnswer(answer);
@@ -53,7 +53,7 @@ export function checkCa(answer: CaAnswer, pin: CaPin, server: ServerUrl): CaPubl
   if (pin.kind === "none") {
     if (!isInsecure(server)) return keys;
     throw new OpenboxError(
-      "ca_changed",
+      "insecure_http",
       `Nothing says which CA to believe, and over plain HTTP anybody could have named ${fingerprint}`,
       {
         hint:

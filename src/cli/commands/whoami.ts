@@ -8,7 +8,7 @@ export async function whoami(flags: { readonly json?: boolean }, host: Host): Pr
   const login = await readLogin(host);
   await using control = openControl(login);
   const me = await control.whoami({ signal: host.signal });
-  if (!login.stored) await warnExpiry(me.token_expires_at, host);
+  if (login.tokenEndsAt === undefined) await warnExpiry(me.token_expires_at, host);
   if (!flags.json) return printLine(`${me.name} (${me.user_id}) @ ${login.server.href}`, host);
   const { user_id, name, account_id, token_expires_at } = me;
   await printJson({
