@@ -3,7 +3,6 @@
  * session channels. Whether the host may be believed is the caller's `verifyHost`.
  */
 import { Buffer } from "node:buffer";
-import type { Socket } from "node:net";
 import { type AbortOptions, abortReason } from "../abort.ts";
 import type { ClientChannel } from "./channel.ts";
 import { openClientChannel } from "./client_channel.ts";
@@ -12,6 +11,7 @@ import type { PrivateKey, PublicKey } from "./key.ts";
 import { DISCONNECT, MESSAGE, OPEN_FAILURE } from "./messages.ts";
 import { protocolReady } from "./ssh2_protocol.ts";
 import {
+  type ByteStream,
   openMessage,
   ProtocolError,
   Transport,
@@ -23,7 +23,7 @@ import { str } from "./wire.ts";
 
 export interface SshConnectOptions extends Required<AbortOptions> {
   /** A connected socket; the connection owns it, also when connecting fails. */
-  readonly socket: Socket;
+  readonly socket: ByteStream;
   readonly username: string;
   readonly key: PrivateKey;
   readonly certificate: Uint8Array;

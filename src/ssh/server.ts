@@ -4,7 +4,6 @@
  * its proof, and every channel carries it.
  */
 import { Buffer } from "node:buffer";
-import type { Socket } from "node:net";
 import {
   Admission,
   ADMISSION_LIMITS,
@@ -18,6 +17,7 @@ import { DISCONNECT, MESSAGE, OPEN_FAILURE } from "./messages.ts";
 import { createServerChannel } from "./server_channel.ts";
 import { type HostIdentity, IDENT, protocolReady } from "./ssh2_protocol.ts";
 import {
+  type ByteStream,
   openMessage,
   ProtocolError,
   Transport,
@@ -79,7 +79,7 @@ export const SERVER_LIMITS: SshServerLimits = {
 
 export interface SshServer extends AsyncDisposable {
   /** Takes over an accepted connection. */
-  accept(socket: Socket): void;
+  accept(socket: ByteStream): void;
   /** Open connections. */
   readonly connections: { readonly unauthenticated: number; readonly authenticated: number };
 }
@@ -89,7 +89,7 @@ export function createSshServer<Proof>(options: SshServerOptions<Proof>): SshSer
   const limits = { ...SERVER_LIMITS, ...options.limits };
   const admission = new Admission(limits);
   const authenticated = new Set<Transport>();
-  const unauthenticated = new Set<Socket>();
+  const unauthenticated = new Set<ByteStream>();
   const log = options.log ?? (() => {});
 
   return {
@@ -165,7 +165,7 @@ const VERSION = /^SSH-2\.0-[\x21-\x7e]+(?: [\x20-\x7e]*)?\r?\n$/;
 
 /** Calls back once with all that came up to and behind the version line, undefined where there is none. Stops reading. */
 function readVersionLine(
-  socket: Socket,
+  socket: ByteStream,
   done: (bytes: Uint8Array<ArrayBuffer> | undefined) => void,
 ): void {
   let seen: Buffer = Buffer.alloc(0);
@@ -191,7 +191,7 @@ interface ServeHooks {
 function serve<Proof>(
   options: SshServerOptions<Proof>,
   limits: SshServerLimits,
-  socket: Socket,
+  socket: ByteStream,
   remoteAddress: string,
   hooks: ServeHooks,
 ): Transport {

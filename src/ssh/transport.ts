@@ -4,10 +4,16 @@
  * by time and volume, strict key exchange as a condition, and an end that is an end (`destroy`).
  */
 import { Buffer } from "node:buffer";
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { Reader, str } from "./wire.ts";
 import { DISCONNECT, MESSAGE } from "./messages.ts";
 import { createProtocol, type Protocol, type Role } from "./ssh2_protocol.ts";
+
+/** What a connection must be: a socket of node:net is one, and whatever carries bytes as it does. */
+export interface ByteStream extends Duplex {
+  readonly remoteAddress?: string;
+  setNoDelay(on?: boolean): this;
+}
 
 export interface TransportLimits {
   /** Bytes that a peer may send before it is authenticated, its version line included. */
@@ -52,7 +58,7 @@ export class ProtocolError extends Error {
 }
 
 export class Transport {
-  readonly #socket: Socket;
+  readonly #socket: ByteStream;
   readonly #events: TransportEvents;
   readonly #limits: TransportLimits;
   readonly #protocol: Protocol;
@@ -74,7 +80,7 @@ export class Transport {
 
   /** Owns `socket` from here on; nothing happens before `start`. Await `protocolReady()` first. */
   constructor(
-    socket: Socket,
+    socket: ByteStream,
     role: Role,
     events: TransportEvents,
     limits: TransportLimits = TRANSPORT_LIMITS,
