@@ -1,0 +1,272 @@
+/**
+ * The act itself: one channel of a verified user, one command. Whatever it may not do, or this node
+ * cannot, is refused before anything starts; from the start on the channel is told how it ended.
+ */
+import { OUTCOME_REQUEST } from "../api/run.ts";
+import type { Outcome } from "../api/run.ts";
+import { utf8 } from "../bytes.ts";
+import type { VerifiedUser } from "../ca/verifier.ts";
+import type { Clock } from "../clock.ts";
+import { OpenboxError, toOpenboxError } from "../errors.ts";
+import { escape } from "../escape.ts";
+import type { Exit, IsolationBackend, Process } from "../isolation/backend.ts";
+import { formatIsolation, type IsolationSpec, NATIVE, parseIsolation } from "../isolation/spec.ts";
+import { log } from "../log.ts";
+import type { OutputStream, RemoteExit, ServerChannel } from "../ssh/channel.ts";
+import { equalBytes } from "../bytes.ts";
+import { type Login, loginEnvironment } from "./login.ts";
+import { isOurs, readWantedRun, type WantedRun } from "./run_request.ts";
+
+export interface ExecDeps {
+  readonly backends: readonly IsolationBackend[];
+  readonly login: Login;
+  /** PATH of the login's login shell. */
+  readonly path: Promise<string>;
+  readonly nodeId: string;
+  readonly clock: Clock;
+  /** Aborts when the agent ends: what runs is ended with it. */
+  readonly stopping: AbortSignal;
+}
+
+/** Resolves when the channel is ended and nothing of the run goes on. */
+export async function serveChannel(
+  channel: ServerChannel<VerifiedUser>,
+  deps: ExecDeps,
+): Promise<void> {
+  const { proof: user } = channel, startedAt = deps.clock.now();
+  const finish = async (ended: Ended, runId?: string) => {
+    await tell(ended, channel);
+    log("agent", "run").info("run ended", {
+      user: user.userName,
+      serial: String(user.serial),
+      ...(runId !== undefined && { run: runId }),
+      ...fieldsOf(ended),
+      ms: deps.clock.now() - startedAt,
+    });
+  };
+
+  let wanted: WantedRun | undefined, process: Process;
+  try {
+    wanted = await readWantedRun(channel);
+    process = await startRun(user, wanted, deps);
+  } catch (error) {
+    return await finish({ kind: "not_started", error: toOpenboxError(error) }, wanted?.runId);
+  }
+  await using _ = process;
+  await finish(await attend(process, wanted, channel, deps), wanted.runId);
+}
+
+type Ended =
+  | Exit
+  | { readonly kind: "timeout" }
+  | { readonly kind: "not_started"; readonly error: OpenboxError };
+
+/** Asks for the proof: there is no other way to a process. */
+async function startRun(
+  user: VerifiedUser,
+  wanted: WantedRun,
+  { backends, login, path, nodeId }: ExecDeps,
+): Promise<Process> {
+  checkPermission(user, wanted.line, login);
+  const spec = chooseIsolation(user.isolation, wanted.isolation);
+  const backend = backends.find(({ kind }) => kind === spec.kind);
+  if (!backend) {
+    throw new OpenboxError(
+      "isolation_unavailable",
+      `This node cannot run commands in ${formatIsolation(spec)}`,
+      { hint: `it has ${backends.map(({ kind }) => kind).join(", ")}` },
+    );
+  }
+  const { line, env, cwd } = wanted;
+  return await backend.run(spec, {
+    line,
+    env: { ...loginEnvironment(login, { path: await path, nodeId }), ...env },
+    cwd: cwd?.startsWith("/") ? cwd : cwd ? `${login.home}/${cwd}` : login.home,
+  });
+}
+
+/** What the certificate fixes, held or refused; never something else in its place. */
+function checkPermission(user: VerifiedUser, line: Uint8Array, login: Login): void {
+  if (user.session !== undefined) {
+    throw new OpenboxError("not_supported", "This node's openbox does not serve sessions", {
+      hint: "run the command without -s",
+    });
+  }
+  if (user.login !== undefined && user.login !== login.name) {
+    throw new OpenboxError(
+      "not_supported",
+      `This node runs commands as ${login.name} only, not as ${JSON.stringify(user.login)}`,
+    );
+  }
+  if (user.forceCommand !== undefined && !equalBytes(line, utf8(user.forceCommand))) {
+    throw new OpenboxError(
+      "cert_refused",
+      "The certificate allows one command only, and this is not it",
+    );
+  }
+}
+
+function chooseIsolation(fixed: string | undefined, asked: string | undefined): IsolationSpec {
+  const wanted = asked === undefined ? undefined : parseIsolation(asked);
+  if (fixed === undefined) return wanted ?? NATIVE;
+  const spec = parseIsolation(fixed);
+  if (wanted && formatIsolation(wanted) !== formatIsolation(spec)) {
+    throw new OpenboxError(
+      "session_not_authorized",
+      `The certificate is for ${formatIsolation(spec)}, not for ${formatIsolation(wanted)}`,
+    );
+  }
+  return spec;
+}
+
+/** Passes the streams both ways until the command ended; a client that is gone ends it. */
+async function attend(
+  process: Process,
+  { input, timeoutMs }: WantedRun,
+  channel: ServerChannel<VerifiedUser>,
+  { clock, stopping }: ExecDeps,
+): Promise<Ended> {
+  const over = new AbortController();
+  let timedOut = false;
+  void feed(process, input, channel); // ends with the process, or with the channel
+  channel.onSignal((name) => {
+    if (SIGNALS.has(name)) process.kill(`SIG${name}` as Deno.Signal);
+  });
+  const terminate = () => void process.terminate();
+  for (const signal of [channel.closed, stopping]) {
+    if (signal.aborted) terminate();
+    else signal.addEventListener("abort", terminate, { signal: over.signal });
+  }
+  if (timeoutMs !== undefined) {
+    sleepLong(timeoutMs, clock, over.signal).then(() => {
+      timedOut = true;
+      terminate();
+    }, () => {}); // the command was faster
+  }
+  try {
+    const [exit] = await Promise.all([
+      process.exit,
+      pass(process.stdout, "stdout", channel),
+      pass(process.stderr, "stderr", channel),
+    ]);
+    return timedOut ? { kind: "timeout" } : exit;
+  } finally {
+    over.abort();
+  }
+}
+
+/** RFC 4254 §6.10, and what job control has besides. */
+const SIGNALS: ReadonlySet<string> = new Set(
+  "ABRT ALRM CONT FPE HUP ILL INT KILL PIPE QUIT SEGV STOP TERM TSTP USR1 USR2".split(" "),
+);
+
+/** A command that no longer reads leaves the rest unread: the window then holds the caller back, as a pipe would. */
+async function feed(
+  process: Process,
+  first: Uint8Array,
+  { input }: ServerChannel<VerifiedUser>,
+): Promise<void> {
+  const writer = process.stdin.getWriter();
+  try {
+    if (first.length > 0) await writer.write(first);
+    for (let chunk; (chunk = await input.read()) !== null;) await writer.write(chunk);
+    await writer.close();
+  } catch {
+    // the command closed its stdin or is gone
+  }
+}
+
+async function pass(
+  output: ReadableStream<Uint8Array>,
+  stream: OutputStream,
+  channel: ServerChannel<VerifiedUser>,
+): Promise<void> {
+  const reader = output.getReader();
+  const over = new AbortController();
+  const giveUp = () => void reader.cancel();
+  // the command finds its pipe closed, as if whoever closed it were on this machine
+  const closed = stream === "stdout" ? channel.outputClosed : channel.closed;
+  if (closed.aborted) giveUp();
+  else closed.addEventListener("abort", giveUp, { signal: over.signal });
+  for (let part; !(part = await reader.read()).done;) {
+    if (!await channel.write(stream, part.value)) giveUp();
+  }
+  over.abort();
+}
+
+/** A timer's longest wait is 24 days. */
+async function sleepLong(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  const MOST = 2 ** 31 - 1;
+  for (let left = ms; left > 0; left -= MOST) await clock.sleep(Math.min(left, MOST), { signal });
+}
+
+const TIMEOUT = 124, NOT_STARTED = 255;
+
+async function tell(ended: Ended, channel: ServerChannel<VerifiedUser>): Promise<void> {
+  if (isOurs(channel)) {
+    channel.sendRequest(OUTCOME_REQUEST, utf8(JSON.stringify(toOutcome(ended))));
+  } else if (ended.kind === "not_started") {
+    const { code, message, hint } = ended.error;
+    const lines = [
+      `openbox: ${code}: ${escape(message)}`,
+      ...(hint ? [`  hint: ${escape(hint)}`] : []),
+    ];
+    await channel.write("stderr", utf8(lines.join("\n") + "\n"));
+  }
+  await channel.end(toRemoteExit(ended));
+}
+
+function toOutcome(ended: Ended): Outcome {
+  const rest = { signal: null, error: null, session: null };
+  switch (ended.kind) {
+    case "exit":
+      return { ...rest, outcome: "exit", code: ended.code };
+    case "signal":
+      return { ...rest, outcome: "signal", code: 128 + ended.number, signal: ended.signal };
+    case "timeout":
+      return { ...rest, outcome: "timeout", code: TIMEOUT };
+    case "not_started": {
+      const { code, message, hint } = ended.error;
+      return {
+        ...rest,
+        outcome: "not_started",
+        code: NOT_STARTED,
+        error: { code, message, hint: hint ?? null },
+      };
+    }
+  }
+}
+
+/** The signals that RFC 4254 names; others carry our domain. */
+const STANDARD: ReadonlySet<string> = new Set(
+  "ABRT ALRM FPE HUP ILL INT KILL PIPE QUIT SEGV TERM USR1 USR2".split(" "),
+);
+
+function toRemoteExit(ended: Ended): RemoteExit {
+  switch (ended.kind) {
+    case "exit":
+      return ended;
+    case "signal":
+      return {
+        kind: "signal",
+        signal: STANDARD.has(ended.signal) ? ended.signal : `${ended.signal}@openbox.io`,
+      };
+    case "timeout":
+      return { kind: "exit", code: TIMEOUT };
+    case "not_started":
+      return { kind: "exit", code: NOT_STARTED };
+  }
+}
+
+function fieldsOf(ended: Ended): Record<string, unknown> {
+  switch (ended.kind) {
+    case "exit":
+      return { outcome: "exit", code: ended.code };
+    case "signal":
+      return { outcome: "signal", signal: ended.signal };
+    case "timeout":
+      return { outcome: "timeout" };
+    case "not_started":
+      return { outcome: "not_started", why: ended.error.code };
+  }
+}

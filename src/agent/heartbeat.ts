@@ -1,0 +1,94 @@
+/**
+ * The node's signs of life. What comes back keeps it current: the control plane's time, a new host
+ * certificate, and the word that it was removed, which is the only thing that ends this.
+ */
+import type { AbortOptions } from "../abort.ts";
+import type { ControlClient } from "../client/control_client.ts";
+import type { Clock } from "../clock.ts";
+import { OpenboxError, toOpenboxError } from "../errors.ts";
+import { log } from "../log.ts";
+import { VERSION } from "../version.ts";
+import { checkHostCert } from "./enroll.ts";
+import type { NodeState } from "./state.ts";
+
+export interface HeartbeatDeps {
+  readonly control: Pick<ControlClient, "heartbeat">;
+  readonly clock: Clock;
+  readonly bootId: string;
+  /** What the node is by now. */
+  readonly node: {
+    readonly state: NodeState;
+    /** Stores it first, so that what is used is what a restart finds. */
+    update(change: Partial<NodeState>): Promise<void>;
+    /** How far this machine's clock is ahead of the control plane's, once that is known. */
+    clockAheadMs: number | undefined;
+  };
+  /** Looks where the node can be reached now, moves there if that changed, and says so. */
+  addr(options: AbortOptions): Promise<string>;
+  /** 0 to 1. */
+  random(): number;
+}
+
+const BEAT_MS = 30_000;
+const FIRST_RETRY_MS = 1_000, MAX_RETRY_MS = 60_000;
+/** Between two lines of the log about what goes on failing. */
+const COMPLAINT_MS = 60_000;
+
+/** Beats at once and until `signal` aborts, which resolves it. Rejects with `node_deleted`, and with nothing else. */
+export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
+  const { clock, random } = deps;
+  let retryMs = FIRST_RETRY_MS, complainedAt = -Infinity, failing = false;
+  while (!signal.aborted) {
+    try {
+      await beatOnce(deps, signal);
+      if (failing) log("agent").info("the control plane answers again");
+      failing = false;
+      retryMs = FIRST_RETRY_MS;
+    } catch (error) {
+      if (signal.aborted) return;
+      const failure = toOpenboxError(error);
+      if (failure.code === "node_deleted") throw failure;
+      failing = true;
+      if (clock.now() - complainedAt >= COMPLAINT_MS) {
+        complainedAt = clock.now();
+        log("agent").warn("the heartbeat failed; trying on: {error}", { error: failure });
+      }
+    }
+    // up to a tenth more or less, so that nodes which started together do not beat together
+    const waitMs = (failing ? retryMs : BEAT_MS) * (0.9 + 0.2 * random());
+    if (failing) retryMs = Math.min(retryMs * 2, MAX_RETRY_MS / 1.1);
+    await clock.sleep(waitMs, { signal }).catch(() => {});
+  }
+}
+
+async function beatOnce(
+  { control, clock, bootId, node, addr }: HeartbeatDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const where = await addr({ signal });
+  const sentAt = clock.now();
+  const answer = await control.heartbeat({
+    node_id: node.state.nodeId,
+    addr: where,
+    version: VERSION,
+    boot_id: bootId,
+    host_cert_serial: String(node.state.hostCert.serial),
+    load: Deno.loadavg(),
+  }, { signal });
+  // the answer names whole seconds; half of one is what they lack on average
+  node.clockAheadMs = (sentAt + clock.now()) / 2 - (answer.server_time * 1000 + 500);
+  if (answer.host_cert !== undefined) await renew(answer.host_cert, node);
+}
+
+/** One that is not ours is an error of the control plane, and the old one stays. */
+async function renew(line: string, node: HeartbeatDeps["node"]): Promise<void> {
+  const hostCert = checkHostCert(line, node.state);
+  await node.update({ hostCert });
+  const until = new Date(Number(hostCert.validBefore) * 1000).toISOString().slice(0, 10);
+  log("agent").info("host certificate renewed, valid until {until}", { until });
+}
+
+export const removedError = (nodeId: string): OpenboxError =>
+  new OpenboxError("node_deleted", `This machine is no node any more: ${nodeId} was removed`, {
+    hint: "openbox node token, where you are logged in, makes the token to enroll it anew",
+  });

@@ -1,0 +1,93 @@
+/** The OS user that commands run as, and the environment in which each of them starts. */
+import { userInfo } from "node:os";
+import { deadline } from "../abort.ts";
+import { text, utf8 } from "../bytes.ts";
+import type { Host } from "../host.ts";
+import type { IsolationBackend } from "../isolation/backend.ts";
+import { NATIVE } from "../isolation/spec.ts";
+import { log } from "../log.ts";
+import { quoteWord } from "../shell_word.ts";
+
+export interface Login {
+  readonly name: string;
+  /** Where commands start; `/` where the account's home is missing. */
+  readonly home: string;
+  readonly shell: string;
+  readonly lang: string;
+}
+
+/** The agent's own user, as the system knows it: its variables may say something else. */
+export async function readLogin(host: Host): Promise<Login> {
+  const { name, home, shell } = readAccount(host);
+  const isThere = await Deno.stat(home).then((info) => info.isDirectory, () => false);
+  return {
+    name,
+    home: isThere ? home : "/",
+    shell,
+    lang: host.env("LANG") ?? (Deno.build.os === "darwin" ? "en_US.UTF-8" : "C.UTF-8"),
+  };
+}
+
+function readAccount(host: Host): { name: string; home: string; shell: string } {
+  try {
+    const { username, homedir, shell } = userInfo();
+    return { name: username, home: homedir, shell: shell || "/bin/sh" };
+  } catch {
+    // a container may run as a number without an account
+    return { name: String(Deno.uid()), home: host.env("HOME") ?? "/", shell: "/bin/sh" };
+  }
+}
+
+/** What protocol.md says a command starts with, before what its caller adds. */
+export const loginEnvironment = (
+  login: Login,
+  { path, nodeId }: { readonly path: string; readonly nodeId: string },
+): Record<string, string> => ({
+  HOME: login.home,
+  USER: login.name,
+  LOGNAME: login.name,
+  SHELL: login.shell,
+  PATH: path,
+  LANG: login.lang,
+  OPENBOX_NODE: nodeId,
+});
+
+/** The system's own, for where the login shell does not tell in time. */
+export const STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const SHELL_MS = 5_000, MAX_OUTPUT = 256 * 1024;
+
+/** PATH as the login's own login shell sets it, so that what a person installed is found. Asked once; never rejects. */
+export async function readLoginPath(login: Login, backend: IsolationBackend): Promise<string> {
+  try {
+    const path = await askShell(login, backend);
+    if (path !== undefined) return path;
+  } catch (error) {
+    log("agent").warn("the login shell did not tell its PATH: {error}", { error });
+  }
+  return STANDARD_PATH;
+}
+
+async function askShell(login: Login, backend: IsolationBackend): Promise<string | undefined> {
+  // start-up files may print whatever they like: only what stands between two marks counts
+  const mark = crypto.randomUUID();
+  const ask = `printf '%s%s%s' ${mark} "$PATH" ${mark}`;
+  using limit = deadline(SHELL_MS, () => new Error(`no answer within ${SHELL_MS / 1000} s`));
+  const env = loginEnvironment(login, { path: STANDARD_PATH, nodeId: "" });
+  delete env.OPENBOX_NODE;
+  await using process = await backend.run(NATIVE, {
+    line: utf8(`exec ${quoteWord(login.shell)} -l -c ${quoteWord(ask)} 2>/dev/null`),
+    env,
+    cwd: login.home,
+  }, limit);
+  await process.stdin.close();
+  const onLate = () => void process.terminate();
+  limit.signal.addEventListener("abort", onLate, { once: true });
+  let output = "";
+  for await (const chunk of process.stdout) {
+    output += text(chunk);
+    if (output.length > MAX_OUTPUT) break;
+  }
+  limit.signal.throwIfAborted();
+  const [, path] = output.split(mark);
+  return path && !/[\0\n]/.test(path) ? path : undefined;
+}

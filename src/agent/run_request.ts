@@ -1,0 +1,137 @@
+/** What a channel asks to be run: the header of our own subsystem, or a stock client's exec. */
+import * as v from "valibot";
+import { abortable, deadline } from "../abort.ts";
+import { isEnvName, MAX_RUN_REQUEST, RUN_SUBSYSTEM, RunRequest } from "../api/run.ts";
+import { concat, fromBase64, utf8 } from "../bytes.ts";
+import { OpenboxError } from "../errors.ts";
+import type { ByteSource, ServerChannel } from "../ssh/channel.ts";
+
+/** A run as its caller wants it; whether they may have it is decided where it starts. */
+export interface WantedRun {
+  /** From our own client; a stock one has none. */
+  readonly runId: string | undefined;
+  readonly line: Uint8Array;
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string | undefined;
+  readonly timeoutMs: number | undefined;
+  /** What `OPENBOX_ISOLATION` asks for. */
+  readonly isolation: string | undefined;
+  /** Input that came with the header already. */
+  readonly input: Uint8Array;
+}
+
+export const ISOLATION_VARIABLE = "OPENBOX_ISOLATION";
+
+/** The `env` requests that are taken: what is openbox's own is the node's to set, but for the isolation asked for. */
+export const acceptEnv = (name: string): boolean => isEnvName(name) || name === ISOLATION_VARIABLE;
+
+/** Whether our own client asks, who is told the outcome in a request of its own. */
+export const isOurs = ({ request }: Pick<ServerChannel<unknown>, "request">): boolean =>
+  request.kind === "subsystem" && request.name === RUN_SUBSYSTEM;
+
+/** Throws an OpenboxError for what cannot be read and for what this version does not do. */
+export async function readWantedRun(channel: ServerChannel<unknown>): Promise<WantedRun> {
+  const { request } = channel;
+  switch (request.kind) {
+    case "exec": {
+      const { [ISOLATION_VARIABLE]: isolation, ...env } = Object.fromEntries(channel.env);
+      return {
+        runId: undefined,
+        line: utf8(request.command),
+        env,
+        cwd: undefined,
+        timeoutMs: undefined,
+        isolation,
+        input: new Uint8Array(),
+      };
+    }
+    case "shell":
+      throw notYet("an interactive shell");
+    case "subsystem":
+      if (!isOurs(channel)) throw notYet(`the subsystem ${JSON.stringify(request.name)}`);
+      return await readHeader(channel.input);
+  }
+}
+
+/** What the protocol knows and this version refuses, so that nothing is half done. */
+const notYet = (what: string) =>
+  new OpenboxError("not_supported", `This node's openbox does not serve ${what}`, {
+    hint: "give a command to run",
+  });
+
+const HEADER_MS = 10_000;
+
+async function readHeader(input: ByteSource): Promise<WantedRun> {
+  const late = () => new OpenboxError("bad_request", "The run's header did not come in time");
+  using limit = deadline(HEADER_MS, late);
+  const read = async (parts: Uint8Array[], length: number) => {
+    for (let have = parts.reduce((sum, part) => sum + part.length, 0); have < length;) {
+      const chunk = await abortable(input.read(), limit.signal);
+      if (!chunk) throw new OpenboxError("bad_request", "The input ended within the run's header");
+      parts.push(chunk);
+      have += chunk.length;
+    }
+    return concat(parts);
+  };
+  const start = await read([], 4);
+  const length = new DataView(start.buffer).getUint32(0);
+  if (length > MAX_RUN_REQUEST) {
+    throw new OpenboxError(
+      "command_too_long",
+      `The run's header is ${length} bytes long; ${MAX_RUN_REQUEST} are taken`,
+    );
+  }
+  const all = await read([start], 4 + length);
+  return { ...parseHeader(all.subarray(4, 4 + length)), input: all.subarray(4 + length) };
+}
+
+function parseHeader(bytes: Uint8Array): Omit<WantedRun, "input"> {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new OpenboxError("bad_request", "The run's header is not JSON", { cause });
+  }
+  const parsed = v.safeParse(RunRequest, json);
+  if (!parsed.success) throw malformed(parsed.issues[0]);
+  const { run_id, command, env, cwd, timeout_ms, ...rest } = parsed.output;
+  refuseLater(rest, command);
+  const line = fromBase64(command!);
+  if (!line) throw new OpenboxError("bad_request", "The run's command is not base64");
+  for (const [name, value] of Object.entries(env)) checkVariable(name, value);
+  return { runId: run_id, line, env, cwd, timeoutMs: timeout_ms, isolation: undefined };
+}
+
+/** A key that we do not know is something that the caller wants held and that we would not hold. */
+function malformed(issue: v.BaseIssue<unknown>): OpenboxError {
+  const at = JSON.stringify(v.getDotPath(issue) ?? "");
+  if (issue.type === "strict_object" && issue.expected === "never") {
+    return new OpenboxError(
+      "upgrade_required",
+      `This node's openbox does not know ${at} of a run, so it could not hold it`,
+      { hint: "update openbox on the node" },
+    );
+  }
+  return new OpenboxError("bad_request", `The run's header is malformed at ${at}`);
+}
+
+/** What is defined and comes with later versions. */
+function refuseLater(
+  { kind, ...rest }: Pick<v.InferOutput<typeof RunRequest>, "kind">,
+  command: string | undefined,
+): void {
+  if (kind !== "run") throw notYet("sessions");
+  for (const [name, value] of Object.entries(rest)) {
+    if (value !== undefined) throw notYet(`${JSON.stringify(name)} of a run`);
+  }
+  if (command === undefined) throw notYet("an interactive shell");
+}
+
+function checkVariable(name: string, value: string): void {
+  if (isEnvName(name) && !value.includes("\0")) return;
+  throw new OpenboxError(
+    "bad_environment",
+    `The variable ${JSON.stringify(name.slice(0, 80))} cannot be set`,
+    { hint: "names are letters, digits and _, and OPENBOX_… is the node's own" },
+  );
+}

@@ -1,0 +1,147 @@
+/** What an agent is started with: flags over environment over default, read once and here. */
+import * as v from "valibot";
+import { nameText, tagList } from "../api/fields.ts";
+import { type EnrollToken, parseEnrollToken } from "../ca/enroll_proof.ts";
+import { parseServerUrl, type ServerUrl } from "../client/server_url.ts";
+import { OpenboxError } from "../errors.ts";
+import { homePaths } from "../home/paths.ts";
+import type { Host } from "../host.ts";
+import { type Address, isUnspecified, parseAddress } from "../transport/address.ts";
+
+/** The flags of `openbox agent`. */
+export interface AgentFlags {
+  readonly server?: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
+  readonly addr?: string;
+  readonly advertise?: string;
+  readonly name?: string;
+  readonly tag?: readonly string[];
+  readonly insecureHttp?: boolean;
+  readonly tlsCa?: string;
+}
+
+/** Undefined is what nobody said: an enrolled agent then does as it did. */
+export interface AgentSettings {
+  readonly statePath: string;
+  readonly server: ServerUrl | undefined;
+  readonly enrollToken: EnrollToken | undefined;
+  /** What to listen on. */
+  readonly addr: Address | undefined;
+  /** What to tell others. */
+  readonly advertise: Address | undefined;
+  readonly name: string | undefined;
+  readonly tags: readonly string[] | undefined;
+  readonly insecureHttp: boolean;
+  /** PEM text. */
+  readonly tlsCa: string | undefined;
+  /** What the person should know of how it was started. */
+  readonly warnings: readonly string[];
+}
+
+export const AGENT_PORT = 7600;
+
+/** Throws `bad_setting`, or `bad_file` for a file that a flag names. */
+export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<AgentSettings> {
+  const text = (flag: string | undefined, variable: string) => flag || host.env(variable);
+  const address = (flag: string | undefined, name: string, variable: string) => {
+    const given = text(flag, variable);
+    return given === undefined
+      ? undefined
+      : parseAddress(given, flag ? name : variable, { defaultPort: AGENT_PORT });
+  };
+  const server = text(flags.server, "OPENBOX_SERVER");
+  const advertise = address(flags.advertise, "--advertise", "OPENBOX_ADVERTISE");
+  if (advertise && (isUnspecified(advertise.host) || advertise.port === 0)) {
+    throw new OpenboxError("bad_setting", "--advertise needs an address that others can dial", {
+      hint: "--advertise HOST:PORT",
+    });
+  }
+  const tlsCa = text(flags.tlsCa, "OPENBOX_TLS_CA");
+  return {
+    statePath: homePaths(host).agentState,
+    server: server
+      ? parseServerUrl(server, flags.server ? "--server" : "OPENBOX_SERVER")
+      : undefined,
+    enrollToken: await readToken(flags, host),
+    addr: address(flags.addr, "--addr", "OPENBOX_AGENT_ADDR"),
+    advertise,
+    name: readName(text(flags.name, "OPENBOX_NAME")),
+    tags: readTags(flags.tag, host),
+    insecureHttp: flags.insecureHttp ?? isOn(host.env("OPENBOX_INSECURE_HTTP")),
+    tlsCa: tlsCa === undefined ? undefined : await readFile(tlsCa, "the certificate of --tls-ca"),
+    warnings: flags.token
+      ? [
+        "--token shows in `ps` to every user of this machine: better OPENBOX_ENROLL_TOKEN or --token-file",
+      ]
+      : [],
+  };
+}
+
+/** A switch in the environment: set to anything but `0` and `false`. */
+const isOn = (value: string | undefined): boolean =>
+  value !== undefined && value !== "0" && value !== "false";
+
+function readName(name: string | undefined): string | undefined {
+  const parsed = v.safeParse(v.optional(nameText("name")), name);
+  if (parsed.success) return parsed.output;
+  throw new OpenboxError("bad_setting", `--name: ${parsed.issues[0].message}`);
+}
+
+function readTags(flag: readonly string[] | undefined, host: Host): readonly string[] | undefined {
+  const given = flag?.length ? flag : host.env("OPENBOX_TAGS")?.split(",");
+  if (given === undefined) return undefined;
+  const parsed = v.safeParse(tagList, given);
+  if (parsed.success) return parsed.output;
+  throw new OpenboxError("bad_setting", `--tag: ${parsed.issues[0].message}`);
+}
+
+async function readToken(flags: AgentFlags, host: Host): Promise<EnrollToken | undefined> {
+  const [source, text] = flags.tokenFile === "-"
+    ? ["--token-file -", await readStdin(host)]
+    : flags.tokenFile
+    ? ["--token-file", await readFile(flags.tokenFile, "the enrollment token")]
+    : flags.token
+    ? ["--token", flags.token]
+    : ["OPENBOX_ENROLL_TOKEN", host.env("OPENBOX_ENROLL_TOKEN")];
+  if (text === undefined) return undefined;
+  const token = parseEnrollToken(text.trim());
+  if (token) return token;
+  throw new OpenboxError(
+    "bad_setting",
+    text.trim().startsWith("obx_")
+      ? `${source}: this token is a person's, not one for a new node`
+      : `${source}: this is not an enrollment token of this openbox`,
+    { hint: "openbox node token, where you are logged in, makes one: enroll_….…" },
+  );
+}
+
+/** Certificates and tokens are small; a wrong path must not fill the memory. */
+const MAX_BYTES = 1024 * 1024;
+
+async function readFile(path: string, what: string): Promise<string> {
+  try {
+    using file = await Deno.open(path);
+    return await readText((buffer) => file.read(buffer), what);
+  } catch (error) {
+    if (error instanceof OpenboxError) throw error;
+    const reason = error instanceof Deno.errors.NotFound ? "there is no such file" : `${error}`;
+    throw new OpenboxError("bad_file", `Cannot read ${what} in ${path}: ${reason}`);
+  }
+}
+
+const readStdin = (host: Host): Promise<string> =>
+  readText((buffer) => host.stdin.read(buffer), "the enrollment token");
+
+async function readText(
+  read: (buffer: Uint8Array) => Promise<number | null>,
+  what: string,
+): Promise<string> {
+  const buffer = new Uint8Array(MAX_BYTES + 1);
+  for (let length = 0; length < buffer.length;) {
+    const count = await read(buffer.subarray(length));
+    if (count === null) return new TextDecoder().decode(buffer.subarray(0, length));
+    length += count;
+  }
+  throw new OpenboxError("bad_file", `Cannot read ${what}: it is longer than ${MAX_BYTES} bytes`);
+}

@@ -1,0 +1,270 @@
+/** The agent as one thing that runs: composed here, and ended in the reverse order. */
+import { hostname } from "node:os";
+import { utf8 } from "../bytes.ts";
+import type { VerifiedUser } from "../ca/verifier.ts";
+import { createControlClient } from "../client/control_client.ts";
+import { isInsecure, requireSecure, type ServerUrl } from "../client/server_url.ts";
+import { OpenboxError } from "../errors.ts";
+import { writePrivateFile } from "../home/private_file.ts";
+import type { Host } from "../host.ts";
+import { newBootId } from "../ids.ts";
+import type { IsolationBackend } from "../isolation/backend.ts";
+import { openNativeBackend } from "../isolation/native.ts";
+import { log, startLog } from "../log.ts";
+import { createSshServer, type SshServer } from "../ssh/server.ts";
+import { parseAddress } from "../transport/address.ts";
+import { tcpTransport } from "../transport/tcp.ts";
+import type { Transport } from "../transport/transport.ts";
+import { VERSION } from "../version.ts";
+import { findAddress } from "./address.ts";
+import { authenticate } from "./connection.ts";
+import { type Door, openDoor } from "./door.ts";
+import { enroll } from "./enroll.ts";
+import { serveChannel } from "./exec.ts";
+import { beat, removedError } from "./heartbeat.ts";
+import { localAddress } from "./local_address.ts";
+import { readLogin, readLoginPath } from "./login.ts";
+import { LiveNode } from "./node.ts";
+import { acceptEnv } from "./run_request.ts";
+import { AGENT_PORT, type AgentSettings } from "./settings.ts";
+import { hashEnrollToken, type NodeState, readNodeState, writeNodeState } from "./state.ts";
+
+export interface AgentOverrides {
+  readonly transport?: Transport;
+  readonly backend?: IsolationBackend & AsyncDisposable;
+  readonly localAddress?: typeof localAddress;
+}
+
+/** A running agent. Disposing it takes nothing new, ends the runs that go on, and closes. */
+export interface RunningAgent extends AsyncDisposable {
+  readonly nodeId: string;
+  readonly name: string;
+  /** Where it listens. */
+  readonly addr: string;
+  /** Rejects with `node_deleted` once the control plane says so; settles else only by disposal. */
+  readonly ended: Promise<void>;
+  readonly connections: SshServer["connections"];
+}
+
+export async function startAgent(
+  settings: AgentSettings,
+  host: Host,
+  overrides: AgentOverrides = {},
+): Promise<RunningAgent> {
+  const { clock, signal } = host;
+  await using stack = new AsyncDisposableStack();
+  const stored = usable(await readNodeState(settings.statePath), settings);
+  for (const note of contradictions(settings, stored)) log("agent").warn(note);
+  const access = chooseAccess(settings, stored);
+
+  const backend = stack.use(overrides.backend ?? await openNativeBackend());
+  const login = await readLogin(host);
+  const path = readLoginPath(login, backend);
+
+  const gate: { ssh?: SshServer } = {};
+  const door = stack.use(
+    await openAgentDoor(settings, access.server, overrides, (conn) => {
+      if (gate.ssh) gate.ssh.accept(conn);
+      else conn.destroy(); // no node yet
+    }),
+  );
+
+  const state = stored ?? await becomeNode(settings, access, door, host);
+  const node = new LiveNode(settings.statePath, state);
+  const ending = new AbortController(), running = new Set<Promise<void>>();
+  const ssh = createSshServer<VerifiedUser>({
+    identity: () => ({ key: node.state.hostKey, certificate: node.state.hostCert.blob }),
+    authenticate: (request) => authenticate(request, { clock, node }),
+    acceptEnv,
+    async onChannel(channel) {
+      const deps = { backends: [backend], login, path, nodeId: state.nodeId, clock };
+      const run = serveChannel(channel, { ...deps, stopping: ending.signal });
+      running.add(run);
+      await run.finally(() => running.delete(run));
+    },
+    log: (event, fields) => log("agent", "ssh").info(event, fields),
+  });
+  gate.ssh = stack.use(ssh);
+  stack.defer(async () => {
+    ending.abort(new Error("the agent ends"));
+    await Promise.allSettled([...running, path]);
+  });
+
+  const control = stack.use(createControlClient({ ...access, token: state.nodeToken }));
+  stack.defer(() => door[Symbol.asyncDispose]()); // nothing new comes in while the rest ends
+  const beating = new AbortController();
+  const ended = beat({
+    control,
+    clock,
+    bootId: newBootId(),
+    node,
+    addr: (options) => door.look(options),
+    random: Math.random,
+  }, beating.signal).catch(async (error) => {
+    // from here on no certificate is believed, also if the disk is full
+    await node.remove();
+    throw error;
+  });
+  ended.catch(() => {}); // told by `ended`, to whoever asks
+  stack.defer(async () => {
+    beating.abort();
+    await ended.catch(() => {});
+  });
+
+  if (signal.aborted) throw signal.reason;
+  const owned = stack.move();
+  return {
+    nodeId: state.nodeId,
+    name: state.name,
+    ended,
+    get addr() {
+      return door.addr;
+    },
+    get connections() {
+      return ssh.connections;
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Runs until the host's signal. Throws `node_deleted` once this machine is no node any more. */
+export async function runAgent(settings: AgentSettings, host: Host): Promise<void> {
+  await using _log = await startLog(host);
+  Deno.umask(0o077);
+  for (const warning of settings.warnings) log("agent").warn(warning);
+  const stopped = new AbortController();
+  const stop = () => stopped.abort();
+  using _quit = host.onSignal("SIGQUIT", stop); // a listener is there, so the default is not
+  await using agent = await startAgent(settings, host);
+  await host.stdout.write(
+    utf8(
+      `openbox ${VERSION} agent, node ${agent.name} (${agent.nodeId}), listening on ${agent.addr}\n`,
+    ),
+  );
+  if (host.signal.aborted) stop();
+  host.signal.addEventListener("abort", stop, { once: true });
+  const asked = new Promise<void>((resolve) => {
+    if (stopped.signal.aborted) resolve();
+    stopped.signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  await Promise.race([asked, agent.ended]);
+  log("agent").info("ending: what still runs is ended");
+}
+
+/** The stored node, unless it was removed and somebody gave a token to enroll anew. */
+function usable(stored: NodeState | undefined, settings: AgentSettings): NodeState | undefined {
+  if (!stored?.removed) return stored;
+  const { enrollToken } = settings;
+  if (enrollToken && hashEnrollToken(enrollToken) !== stored.enrollTokenHash) return undefined;
+  throw removedError(stored.nodeId);
+}
+
+/** What was said at the start and does not hold, since this machine is a node already. */
+function contradictions(settings: AgentSettings, stored: NodeState | undefined): string[] {
+  if (!stored) return [];
+  const { server, enrollToken, name, tags } = settings;
+  const notes: string[] = [];
+  if (server && server.href !== stored.server.href) {
+    notes.push(`enrolled at ${stored.server.href}; the server ${server.href} is ignored`);
+  }
+  if (enrollToken && hashEnrollToken(enrollToken) !== stored.enrollTokenHash) {
+    notes.push(`enrolled as ${stored.name} (${stored.nodeId}); the enrollment token is ignored`);
+  }
+  if (name !== undefined && name !== stored.name) {
+    notes.push(`enrolled as ${stored.name}; the name ${name} is ignored: openbox node rename`);
+  }
+  if (tags && tags.toSorted().join() !== stored.tags.toSorted().join()) {
+    notes.push(
+      `enrolled with the tags ${
+        stored.tags.join(", ") || "-"
+      }; others are ignored: openbox node tag`,
+    );
+  }
+  return notes;
+}
+
+interface Access {
+  readonly server: ServerUrl;
+  readonly insecureHttp: boolean;
+  readonly tlsCa: string | undefined;
+}
+
+function chooseAccess(settings: AgentSettings, stored: NodeState | undefined): Access {
+  const server = stored?.server ?? settings.server;
+  if (!server) {
+    throw new OpenboxError("bad_setting", "Nothing says where the control plane is", {
+      hint: "openbox agent --server URL, or OPENBOX_SERVER",
+    });
+  }
+  const insecureHttp = settings.insecureHttp || (stored?.insecureHttp ?? false);
+  requireSecure(server, insecureHttp);
+  if (isInsecure(server)) {
+    log("agent").warn("plain HTTP to {server}: whoever is on the way can read the node's token", {
+      server: server.href,
+    });
+  }
+  return { server, insecureHttp, tlsCa: settings.tlsCa ?? stored?.tlsCa };
+}
+
+async function openAgentDoor(
+  { addr, advertise }: AgentSettings,
+  server: ServerUrl,
+  overrides: AgentOverrides,
+  onConn: Parameters<typeof openDoor>[0]["onConn"],
+): Promise<Door> {
+  const transport = overrides.transport ?? tcpTransport;
+  const deps = { server, addr, advertise, transport };
+  const shown = parseAddress(await transport.advertise(`0.0.0.0:${AGENT_PORT}`), "The address");
+  return await openDoor({
+    transport,
+    find: (options) =>
+      findAddress({ ...deps, localAddress: overrides.localAddress ?? localAddress }, options),
+    otherwise: { listen: shown, advertise: advertise ?? shown },
+    onConn,
+  });
+}
+
+async function becomeNode(
+  settings: AgentSettings,
+  access: Access,
+  door: Door,
+  { signal }: Host,
+): Promise<NodeState> {
+  const { enrollToken: token, statePath } = settings;
+  if (!token) {
+    throw new OpenboxError("bad_setting", "This machine is no node yet, and there is no token", {
+      hint: "openbox node token, where you are logged in, prints the command to start it with",
+    });
+  }
+  await checkWritable(statePath);
+  await using control = createControlClient(access);
+  const { state, droppedTags } = await enroll(
+    {
+      ...access,
+      token,
+      name: settings.name ?? defaultName(),
+      tags: settings.tags ?? [],
+      addr: await door.look({ signal }),
+    },
+    { control },
+    { signal },
+  );
+  await writeNodeState(statePath, state);
+  if (droppedTags.length > 0) {
+    log("agent").warn("the enrollment token does not allow the tags {tags}; the node is without", {
+      tags: droppedTags.join(", "),
+    });
+  }
+  log("agent").info("enrolled", { node: state.nodeId, name: state.name });
+  return state;
+}
+
+/** The token is good for one enrollment: it must not be spent where the result cannot be kept. */
+async function checkWritable(path: string): Promise<void> {
+  await writePrivateFile(`${path}.try`, "");
+  await Deno.remove(`${path}.try`);
+}
+
+/** The machine's, in the characters that a name may have. */
+const defaultName = (): string =>
+  hostname().replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^-+/, "").slice(0, 64) || "node";

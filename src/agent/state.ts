@@ -1,0 +1,167 @@
+/**
+ * `agent/agent.json`: who this node is. What is not ours in every part is refused by name and left as it
+ * is: the Go program's file, a newer version's, one that an editor damaged.
+ */
+import { createHash } from "node:crypto";
+import * as v from "valibot";
+import type { EnrollToken } from "../ca/enroll_proof.ts";
+import type { CaPublicKeys } from "../ca/keys.ts";
+import { parseServerUrl, type ServerUrl } from "../client/server_url.ts";
+import { OpenboxError } from "../errors.ts";
+import { readPrivateFile, writePrivateFile } from "../home/private_file.ts";
+import { Secret } from "../secret.ts";
+import { quoteWord } from "../shell_word.ts";
+import { certificateLine, parseCertificate, parseCertificateLine } from "../ssh/certificate.ts";
+import {
+  authorizedLine,
+  parseAuthorizedLine,
+  parsePrivatePem,
+  type PrivateKey,
+  privatePem,
+} from "../ssh/key.ts";
+
+export interface NodeState {
+  readonly server: ServerUrl;
+  readonly nodeId: string;
+  readonly accountId: string;
+  readonly name: string;
+  /** As asked for at enrollment; the control plane may have given fewer, and people may change them. */
+  readonly tags: readonly string[];
+  readonly hostKey: PrivateKey;
+  readonly hostCert: HostCert;
+  readonly nodeToken: Secret;
+  readonly ca: CaPublicKeys;
+  /** SHA-256 of the secret that enrolled it: another one enrolls anew where the node was removed. */
+  readonly enrollTokenHash: string;
+  readonly insecureHttp: boolean;
+  readonly tlsCa: string | undefined;
+  /** The control plane said that this node is no more. */
+  readonly removed: boolean;
+}
+
+export interface HostCert {
+  readonly blob: Uint8Array;
+  readonly serial: bigint;
+  /** Epoch seconds. */
+  readonly validAfter: bigint;
+  readonly validBefore: bigint;
+}
+
+export const hashEnrollToken = ({ secret }: EnrollToken): string =>
+  createHash("sha256").update(secret.reveal()).digest("hex");
+
+export function parseHostCert(line: string): HostCert {
+  const blob = parseCertificateLine(line);
+  const { serial, validAfter, validBefore } = parseCertificate(blob);
+  return { blob, serial, validAfter, validBefore };
+}
+
+const VERSION = 1;
+const MAX_BYTES = 1024 * 1024;
+
+const line = v.pipe(v.string(), v.nonEmpty());
+const StateFile = v.object({
+  version: v.literal(VERSION),
+  server: line,
+  node_id: line,
+  account_id: line,
+  name: line,
+  tags: v.array(v.string()),
+  /** = user_ca_pubkey, under the Go program's name */
+  ca_pubkey: line,
+  host_ca_pubkey: line,
+  user_ca_pubkey: line,
+  host_cert: line,
+  host_key_pem: line,
+  node_token: line,
+  enroll_token_hash: line,
+  insecure_http: v.optional(v.boolean(), false),
+  tls_ca: v.optional(line),
+  removed: v.optional(v.boolean(), false),
+});
+
+/** Undefined where this machine is no node yet. Throws `unsafe_file` or `bad_file` with the way out. */
+export async function readNodeState(path: string): Promise<NodeState | undefined> {
+  const text = await readPrivateFile(path, { maxBytes: MAX_BYTES });
+  if (text === undefined) return undefined;
+  const refuse = (why: string, cause?: unknown): never => {
+    throw new OpenboxError("bad_file", `Cannot use ${path}: ${why}`, {
+      hint: `mv ${quoteWord(path)} ${
+        quoteWord(`${path}.old`)
+      }, then enroll this machine again: openbox node token`,
+      cause,
+    });
+  };
+  if (text.startsWith("\ufeff")) return refuse("it begins with a byte order mark (an editor's)");
+  if (text.includes("\r")) return refuse("its lines end with CR LF (an editor's)");
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return refuse(text.trim() === "" ? "it is empty" : "it is not JSON, or only a part of it");
+  }
+  const { version, node_id } = (json ?? {}) as { version?: unknown; node_id?: unknown };
+  if (typeof version === "number" && version > VERSION) {
+    return refuse(`a newer openbox wrote it (version ${version})`);
+  }
+  if (version === undefined && node_id !== undefined) {
+    return refuse("the openbox that was written in Go made it, whose agents must enroll anew");
+  }
+  const parsed = v.safeParse(StateFile, json);
+  if (!parsed.success) {
+    const at = v.getDotPath(parsed.issues[0]);
+    return refuse(`it is not a node's state${at ? ` (${at})` : ""}`);
+  }
+  try {
+    return fromFile(parsed.output);
+  } catch (cause) {
+    return refuse((cause as Error).message, cause);
+  }
+}
+
+function fromFile(file: v.InferOutput<typeof StateFile>): NodeState {
+  const [named, ...more] = parsePrivatePem(file.host_key_pem);
+  if (!named || more.length > 0) throw new Error("host_key_pem must hold one key");
+  return {
+    server: parseServerUrl(file.server, "its server"),
+    nodeId: file.node_id,
+    accountId: file.account_id,
+    name: file.name,
+    tags: file.tags,
+    hostKey: named.key,
+    hostCert: parseHostCert(file.host_cert),
+    nodeToken: new Secret(file.node_token),
+    ca: {
+      host: parseAuthorizedLine(file.host_ca_pubkey),
+      user: parseAuthorizedLine(file.user_ca_pubkey),
+    },
+    enrollTokenHash: file.enroll_token_hash,
+    insecureHttp: file.insecure_http,
+    tlsCa: file.tls_ca,
+    removed: file.removed,
+  };
+}
+
+/** Replaces the file; whoever calls has read what was there, so that nothing foreign is overwritten. */
+export function writeNodeState(path: string, state: NodeState): Promise<void> {
+  const userCa = authorizedLine(state.ca.user);
+  const file: v.InferInput<typeof StateFile> = {
+    version: VERSION,
+    server: state.server.href,
+    node_id: state.nodeId,
+    account_id: state.accountId,
+    name: state.name,
+    tags: [...state.tags],
+    ca_pubkey: userCa,
+    host_ca_pubkey: authorizedLine(state.ca.host),
+    user_ca_pubkey: userCa,
+    host_cert: certificateLine(state.hostCert.blob),
+    host_key_pem: privatePem(state.hostKey, state.nodeId),
+    node_token: state.nodeToken.reveal(),
+    enroll_token_hash: state.enrollTokenHash,
+    ...(state.insecureHttp && { insecure_http: true }),
+    ...(state.tlsCa !== undefined && { tls_ca: state.tlsCa }),
+    ...(state.removed && { removed: true }),
+  };
+  return writePrivateFile(path, JSON.stringify(file, null, 2) + "\n");
+}
