@@ -48,10 +48,11 @@ function asArgument(line: Uint8Array): string | undefined {
   }
 }
 
-/** Joining costs one more exec, so that not even the first child of the command escapes. */
-const JOIN = `{ echo 0 >"$1"; } 2>/dev/null
-shift
-exec /bin/sh -c "$@"`;
+/**
+ * The shell joins by itself before it runs the line, so that not even the line's first child escapes. On
+ * the same line of text, so that the shell counts lines as the caller does; whether or not it could join.
+ */
+const joining = (file: string): string => `{ echo 0 >${quoteWord(file)}; } 2>/dev/null || :; `;
 
 /** Undefined where the line, or all of it with the environment, is longer than exec takes (128 KiB, 2 MiB on Linux). */
 function spawn(
@@ -59,8 +60,8 @@ function spawn(
   { env, cwd }: Command,
   cgroup: Cgroup | undefined,
 ): Deno.ChildProcess | undefined {
-  const words = /^[-+]/.test(line) ? ["--", line] : [line]; // or it would be an option of the shell
-  const args = ["-c", ...(cgroup ? [JOIN, "sh", cgroup.joinFile] : []), ...words];
+  const text = cgroup ? joining(cgroup.joinFile) + line : line;
+  const args = ["-c", ...(/^[-+]/.test(text) ? ["--"] : []), text]; // or it would be an option of the shell
   const mask = Deno.umask(0o022);
   try {
     return new Deno.Command("/bin/sh", {

@@ -8,7 +8,10 @@ export async function commands(bench: Bench): Promise<Row[]> {
   const cold = await inTurn(
     20,
     () => succeed(world.cli(["-t", "bench", "true"])),
-    () => succeed(new Deno.Command("ssh", { args: [...ssh.args, "true"], stdin: "null" })),
+    () =>
+      succeed(
+        new Deno.Command("ssh", { args: [...ssh.args, "true"], stdin: "null", stdout: "null" }),
+      ),
   );
   const handshake = await inTurn(
     100,
@@ -37,7 +40,8 @@ const compare = (what: string, [ours, theirs]: readonly [number[], number[]]): R
   ratio: times(median(ours) / median(theirs)),
 });
 
+/** Runs a program to its end; what it says on stderr is shown. */
 export async function succeed(command: Deno.Command): Promise<void> {
-  const { success, stderr } = await command.output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
+  const { success, code } = await command.spawn().status;
+  if (!success) throw new Error(`a command ended with ${code}`);
 }

@@ -13,7 +13,13 @@ export async function connections(bench: Bench): Promise<Row[]> {
     const agent = () => connectAndRun(connectAgent, bench),
       sshd = () => connectAndRun(connectSshd, bench);
     const stock = () =>
-      succeed(new Deno.Command("ssh", { args: [...bench.ssh.args, "true"], stdin: "null" }));
+      succeed(
+        new Deno.Command("ssh", {
+          args: [...bench.ssh.args, "true"],
+          stdin: "null",
+          stdout: "null",
+        }),
+      );
     const ours = await rate(clients, agent),
       theirs = await rate(clients, stock),
       mixed = await rate(clients, sshd);

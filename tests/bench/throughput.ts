@@ -1,4 +1,5 @@
 /** 256 MiB out of a command and into one, through whole processes: ours and `ssh`. */
+import { succeed } from "./commands.ts";
 import type { Bench } from "./main.ts";
 import { inTurn, median, type Row, times } from "./stats.ts";
 
@@ -10,9 +11,9 @@ export async function throughput({ world, ssh }: Bench): Promise<Row[]> {
   const out = `head -c ${BYTES} /dev/zero`, into = "cat >/dev/null";
   const stdout = await inTurn(
     ROUNDS,
-    () => output(world.cli(["-t", "bench", out])),
+    () => succeed(world.cli(["-t", "bench", out])),
     () =>
-      output(new Deno.Command("ssh", { args: [...ssh.args, out], stdin: "null", stdout: "null" })),
+      succeed(new Deno.Command("ssh", { args: [...ssh.args, out], stdin: "null", stdout: "null" })),
   );
   const stdin = await inTurn(
     ROUNDS,
@@ -38,11 +39,6 @@ function row(what: string, [ours, theirs]: readonly [number[], number[]]): Row {
 /** MB/s, start and end of the processes included. */
 const rate = (ms: number): number => BYTES / 1e6 / (ms / 1000);
 const mbs = (value: number): string => `${value.toFixed(0)} MB/s`;
-
-async function output(command: Deno.Command): Promise<void> {
-  const { success } = await command.spawn().status;
-  if (!success) throw new Error("the command failed");
-}
 
 async function input(command: Deno.Command): Promise<void> {
   const child = command.spawn(), writer = child.stdin.getWriter();
