@@ -263,7 +263,7 @@ export class Transport {
 
   #checkAlive(): void {
     if (this.#heard) this.#misses = 0;
-    else if (++this.#misses > this.#limits.keepaliveMisses) {
+    else if (++this.#misses >= this.#limits.keepaliveMisses) {
       const seconds = this.#limits.keepaliveMs * this.#misses / 1000;
       return this.#finish(new Error(`no answer for ${Math.round(seconds)} s`));
     }
