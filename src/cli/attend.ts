@@ -70,7 +70,7 @@ async function feed(run: RemoteRun, stdin: Input): Promise<void> {
   const buffer = new Uint8Array(INPUT_CHUNK);
   try {
     for (let count; (count = await stdin.read(buffer)) !== null;) {
-      if (!await run.write(buffer.slice(0, count))) return;
+      if (!await run.write(buffer.subarray(0, count))) return;
     }
   } catch {
     // a directory, a terminal that is gone

@@ -255,10 +255,10 @@ Examples:
   parameters: {
     flags: {
       server: textFlag("URL", "The control plane (OPENBOX_SERVER)"),
-      tokenFile: textFlag("FILE", "File with the enrollment token; - is stdin"),
+      tokenFile: textFlag("FILE", "File with the enroll token; - is stdin"),
       token: textFlag(
         "TOKEN",
-        "The enrollment token itself; it shows in `ps` (OPENBOX_ENROLL_TOKEN)",
+        "The enroll token itself; it shows in `ps` (OPENBOX_ENROLL_TOKEN)",
       ),
       addr: textFlag("ADDR", "Listen there (OPENBOX_AGENT_ADDR)"),
       advertise: textFlag("ADDR", "The address that others use (OPENBOX_ADVERTISE)"),
