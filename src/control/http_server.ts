@@ -13,18 +13,28 @@ import { log } from "../log.ts";
 import type { App } from "./app.ts";
 import type { ListenAddress } from "./listen_address.ts";
 
-const LIMITS = {
+export interface HttpLimits {
   /** From the first byte of a connection or request to the end of its header. */
-  headersTimeout: 15_000,
+  readonly headersTimeout: number;
   /** To the end of its body. */
+  readonly requestTimeout: number;
+  readonly keepAliveTimeout: number;
+  readonly connectionsCheckingInterval: number;
+  readonly maxHeaderSize: number;
+  readonly maxConnections: number;
+  /** What is being answered when the end comes has this long, in milliseconds as all of these. */
+  readonly drainTimeout: number;
+}
+
+const LIMITS: HttpLimits = {
+  headersTimeout: 15_000,
   requestTimeout: 30_000,
   keepAliveTimeout: 10_000,
   connectionsCheckingInterval: 2_000,
   maxHeaderSize: 16 * 1024,
+  maxConnections: 4096,
+  drainTimeout: 10_000,
 };
-const MAX_CONNECTIONS = 4096;
-/** What is being answered when the end comes has this long. */
-const DRAIN_MS = 10_000;
 
 export interface HttpServer extends AsyncDisposable {
   readonly address: AddressInfo;
@@ -38,8 +48,13 @@ export interface TlsPair {
 /** Disposing it answers what came so far and then ends; nothing new is taken. */
 export async function listen(
   app: App,
-  { address, tls }: { readonly address: ListenAddress; readonly tls?: TlsPair },
+  options: {
+    readonly address: ListenAddress;
+    readonly tls?: TlsPair;
+    readonly limits?: Partial<HttpLimits>;
+  },
 ): Promise<HttpServer> {
+  const { address, tls } = options, limits = { ...LIMITS, ...options.limits };
   let ending = false;
   const answer = getRequestListener(app.fetch, {
     errorHandler: badRequest,
@@ -51,12 +66,14 @@ export async function listen(
     answer(incoming, outgoing);
   };
   const server: Server = tls
-    ? createTlsServer(
-      { ...LIMITS, ...tls, minVersion: "TLSv1.2", handshakeTimeout: 15_000 },
-      onRequest,
-    )
-    : createServer(LIMITS, onRequest);
-  server.maxConnections = MAX_CONNECTIONS;
+    ? createTlsServer({
+      ...limits,
+      ...tls,
+      minVersion: "TLSv1.2",
+      handshakeTimeout: limits.headersTimeout,
+    }, onRequest)
+    : createServer(limits, onRequest);
+  server.maxConnections = limits.maxConnections;
   server.on("clientError", refuse);
   await opened(server, address);
   server.on("error", (error) => log("control").error("listening failed", { error }));
@@ -64,7 +81,7 @@ export async function listen(
     address: server.address() as AddressInfo,
     [Symbol.asyncDispose]() {
       ending = true;
-      return drained(server);
+      return drained(server, limits.drainTimeout);
     },
   };
 }
@@ -89,13 +106,14 @@ const WHY: Readonly<Record<string, string>> = {
   EADDRINUSE: "something listens there already",
   EACCES: "the system reserves it",
   EADDRNOTAVAIL: "this machine has no such address",
+  EINVAL: "this machine has no such address", // what Deno makes of it
 };
 
-function drained(server: Server): Promise<void> {
+function drained(server: Server, timeoutMs: number): Promise<void> {
   return new Promise((resolve) => {
     // a connection is idle once its answer is out; nothing tells when, so it is looked for
     const idle = setInterval(() => server.closeIdleConnections(), 50);
-    const late = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+    const late = setTimeout(() => server.closeAllConnections(), timeoutMs);
     server.close(() => {
       clearInterval(idle);
       clearTimeout(late);
@@ -107,11 +125,13 @@ function drained(server: Server): Promise<void> {
 
 /** What the parser refused, and who took too long: answered flat, as everything, and hung up. */
 function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
-  const [code, text] = REFUSED[error.code ?? ""] ??
-    ["bad_request", "This is not an HTTP request that can be read"] as const;
+  const answer = REFUSED[error.code ?? ""] ??
+    (error.code?.startsWith("HPE_") ? NOT_HTTP : undefined);
+  // in a TLS handshake, or with nobody there, an answer would never be out
+  if (!answer || !socket.writable) return void socket.destroy();
+  const [code, text] = answer;
   const body = Buffer.from(JSON.stringify({ error: text, code } satisfies ErrorBody));
-  const status = error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : httpStatus(code);
+  const status = error.code === TIMED_OUT ? 408 : httpStatus(code);
   socket.end(
     `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\n` +
       `Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
@@ -119,9 +139,14 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
   );
 }
 
+const TIMED_OUT = "ERR_HTTP_REQUEST_TIMEOUT";
+const NOT_HTTP: readonly [Code, string] = [
+  "bad_request",
+  "This is not an HTTP request that can be read",
+];
 const REFUSED: Readonly<Record<string, readonly [Code, string]>> = {
   HPE_HEADER_OVERFLOW: ["header_too_large", "The request's header is too long"],
-  ERR_HTTP_REQUEST_TIMEOUT: ["bad_request", "The request took too long to arrive"],
+  [TIMED_OUT]: ["bad_request", "The request took too long to arrive"],
 };
 
 /** A URL or Host header that cannot be read; the routes have their own way out for errors. */
