@@ -8,7 +8,7 @@ import type { Command, IsolationBackend, Process } from "./backend.ts";
 import { type Cgroups, openCgroups } from "./cgroup.ts";
 import { keepInheritedFds } from "./inherited_fds.ts";
 import { Leftovers, ownProcess } from "./native_process.ts";
-import { LineFiles, startShell } from "./native_shell.ts";
+import { findSetsid, LineFiles, startShell } from "./native_shell.ts";
 import type { IsolationSpec } from "./spec.ts";
 import { startWatchdog } from "./watchdog.ts";
 
@@ -37,13 +37,14 @@ export async function openNativeBackend(
     await Promise.all([...running].map((one) => one[Symbol.asyncDispose]()));
   });
 
+  const setsid = await findSetsid();
   const owned = stack.move();
   const lines = new LineFiles(directory);
   return {
     kind: "native",
     async run(spec, command, options = {}) {
       await check(spec, command, options);
-      const started = await startShell(command, { cgroups, lines });
+      const started = await startShell(command, { cgroups, lines, setsid });
       const one = ownProcess(started, { watchdog, leftovers, onEnd: () => running.delete(one) });
       running.add(one);
       return one;

@@ -105,10 +105,13 @@ export function ownProcess(
 }
 
 function signalGroup(pgid: number, signal: Deno.Signal): void {
-  try {
-    Deno.kill(-pgid, signal);
-  } catch {
-    // gone, or become another user's
+  // just started, the process may not be the leader of its group yet
+  for (const target of [-pgid, pgid]) {
+    try {
+      return Deno.kill(target, signal);
+    } catch {
+      // gone, or become another user's
+    }
   }
 }
 
