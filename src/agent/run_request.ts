@@ -2,7 +2,7 @@
 import * as v from "valibot";
 import { abortable, deadline } from "../abort.ts";
 import { isEnvName, MAX_RUN_REQUEST, RUN_SUBSYSTEM, RunRequest } from "../api/run.ts";
-import { concat, fromBase64, utf8 } from "../bytes.ts";
+import { concat, fromBase64 } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
 import type { ByteSource, ServerChannel } from "../ssh/channel.ts";
 
@@ -37,7 +37,7 @@ export async function readWantedRun(channel: ServerChannel<unknown>): Promise<Wa
       const { [ISOLATION_VARIABLE]: isolation, ...env } = Object.fromEntries(channel.env);
       return {
         runId: undefined,
-        line: utf8(request.command),
+        line: request.command,
         env,
         cwd: undefined,
         timeoutMs: undefined,

@@ -26,6 +26,7 @@ import { localAddress } from "./local_address.ts";
 import { readLogin, readLoginPath } from "./login.ts";
 import { LiveNode } from "./node.ts";
 import { acceptEnv } from "./run_request.ts";
+import { logSshEvent } from "./ssh_log.ts";
 import { AGENT_PORT, type AgentSettings } from "./settings.ts";
 import { hashEnrollToken, type NodeState, readNodeState, writeNodeState } from "./state.ts";
 
@@ -82,7 +83,7 @@ export async function startAgent(
       running.add(run);
       await run.finally(() => running.delete(run));
     },
-    log: (event, fields) => log("agent", "ssh").info(event, fields),
+    log: logSshEvent,
   });
   gate.ssh = stack.use(ssh);
   stack.defer(async () => {
@@ -101,8 +102,10 @@ export async function startAgent(
     addr: (options) => door.look(options),
     random: Math.random,
   }, beating.signal).catch(async (error) => {
-    // from here on no certificate is believed, also if the disk is full
-    await node.remove();
+    // from here on no certificate is believed, also where the disk is full
+    await node.remove().catch((failure) =>
+      log("agent").error("the removal cannot be recorded", { error: failure })
+    );
     throw error;
   });
   ended.catch(() => {}); // told by `ended`, to whoever asks

@@ -1,0 +1,246 @@
+import assert from "node:assert/strict";
+import { type ExecDeps, serveChannel } from "../../../src/agent/exec.ts";
+import { OUTCOME_REQUEST, RUN_SUBSYSTEM } from "../../../src/api/run.ts";
+import { concat, toBase64, utf8 } from "../../../src/bytes.ts";
+import type { VerifiedUser } from "../../../src/ca/verifier.ts";
+import type { UserCertRequest } from "../../../src/ca/authority.ts";
+import { u32 } from "../../../src/ssh/wire.ts";
+import { FakeClock } from "../../fakes/clock.ts";
+import { type FakeBackend, fakeBackend, type FakeProgram } from "../../fakes/isolation.ts";
+import { type FakeChannel, fakeChannel } from "../../fakes/server_channel.ts";
+import { aUser, NODE_ID, NOW } from "./world.ts";
+
+const LOGIN = { name: "root", home: "/root", shell: "/bin/zsh", lang: "C.UTF-8" };
+
+const PROGRAMS: Record<string, FakeProgram> = {
+  true: () => Promise.resolve(0),
+  fail: () => Promise.resolve(7),
+  wait: (run) => run.wait(),
+  "say; wait": async (run) => {
+    await run.write("stdout", "so far");
+    return await run.wait();
+  },
+  yes: async (run) => {
+    for (;;) await Promise.race([run.write("stdout", "y\n"), run.wait()]);
+  },
+  cat: async (run) => {
+    for (let chunk; (chunk = await run.read());) await run.write("stdout", chunk);
+    return 0;
+  },
+};
+
+interface World {
+  readonly backend: FakeBackend;
+  readonly clock: FakeClock;
+  readonly stopping: AbortController;
+  readonly fake: FakeChannel<VerifiedUser>;
+  readonly served: Promise<void>;
+  /** The outcome request's content. */
+  // deno-lint-ignore no-explicit-any -- a test reads what it expects
+  outcome(): Promise<any>;
+}
+
+interface Asked {
+  readonly line?: string;
+  readonly header?: Record<string, unknown>;
+  readonly cert?: Partial<UserCertRequest>;
+  readonly user?: Partial<VerifiedUser>;
+  /** A stock client, with these variables. */
+  readonly stock?: Record<string, string>;
+}
+
+async function serve(asked: Asked): Promise<World> {
+  const { line = "true", header = {}, stock } = asked;
+  const user = { ...await aUser(asked.cert), ...asked.user };
+  const fake = stock
+    ? fakeChannel(user, { kind: "exec", command: line }, stock)
+    : fakeChannel(user, { kind: "subsystem", name: RUN_SUBSYSTEM });
+  if (!stock) {
+    const json = utf8(
+      JSON.stringify({ kind: "run", run_id: "run_1", command: toBase64(utf8(line)), ...header }),
+    );
+    fake.send(concat([u32(json.length), json]));
+  }
+  const backend = fakeBackend(PROGRAMS, { directories: ["/root", "/root/sub", "/srv"] });
+  const clock = new FakeClock(NOW), stopping = new AbortController();
+  const deps: ExecDeps = {
+    backends: [backend],
+    login: LOGIN,
+    path: Promise.resolve("/opt/bin:/bin"),
+    nodeId: NODE_ID,
+    clock,
+    stopping: stopping.signal,
+  };
+  const served = serveChannel(fake.channel, deps);
+  return {
+    backend,
+    clock,
+    stopping,
+    fake,
+    served,
+    async outcome() {
+      await served;
+      assert.equal(fake.requests.length, 1);
+      assert.equal(fake.requests[0]!.type, OUTCOME_REQUEST);
+      return JSON.parse(fake.requests[0]!.payload);
+    },
+  };
+}
+
+Deno.test("RUN-18: a command starts with the login's environment, then the caller's", async () => {
+  const { backend, outcome } = await serve({ header: { env: { LANG: "de_DE.UTF-8", X: "1" } } });
+  await outcome();
+  assert.deepEqual(backend.commands[0]!.env, {
+    HOME: "/root",
+    USER: "root",
+    LOGNAME: "root",
+    SHELL: "/bin/zsh",
+    PATH: "/opt/bin:/bin",
+    LANG: "de_DE.UTF-8",
+    OPENBOX_NODE: NODE_ID,
+    X: "1",
+  });
+});
+
+Deno.test("RUN-19: it starts in the home, or where -C says, from there", async () => {
+  for (const [cwd, expected] of [[undefined, "/root"], ["sub", "/root/sub"], ["/srv", "/srv"]]) {
+    const { backend, outcome } = await serve({ header: { cwd } });
+    await outcome();
+    assert.equal(backend.commands[0]!.cwd, expected);
+  }
+  const missing = await serve({ header: { cwd: "missing" } });
+  const { outcome, code, error } = await missing.outcome();
+  assert.deepEqual([outcome, code, error.code], ["not_started", 255, "bad_directory"]);
+});
+
+Deno.test("RUN-5: our client is told the outcome before the exit, a stock one the exit alone", async () => {
+  const rest = { error: null, session: null };
+  const ended = await serve({ line: "fail" });
+  assert.deepEqual(await ended.outcome(), { ...rest, outcome: "exit", code: 7, signal: null });
+  assert.deepEqual(await ended.fake.exit, { kind: "exit", code: 7 });
+
+  const killed = await serve({ line: "wait" });
+  killed.fake.signal("KILL");
+  assert.deepEqual(await killed.outcome(), {
+    ...rest,
+    outcome: "signal",
+    code: 137,
+    signal: "KILL",
+  });
+  assert.deepEqual(await killed.fake.exit, { kind: "signal", signal: "KILL" });
+
+  const stock = await serve({ line: "fail", stock: {} });
+  assert.deepEqual(await stock.fake.exit, { kind: "exit", code: 7 });
+  assert.deepEqual(stock.fake.requests, []);
+});
+
+Deno.test("RUN-3: input reaches the command, what came with the header first", async () => {
+  const { fake, outcome } = await serve({ line: "cat" });
+  fake.send("a");
+  fake.send("b\n");
+  fake.end();
+  assert.equal((await outcome()).code, 0);
+  assert.equal(fake.written("stdout"), "ab\n");
+});
+
+Deno.test("RUN-13: a time-out ends the command by the agent's clock, and keeps what it wrote", async () => {
+  const { fake, clock, outcome } = await serve({ line: "say; wait", header: { timeout_ms: 1000 } });
+  while (clock.sleeping === 0) await new Promise((resolve) => setTimeout(resolve));
+  clock.advance(1000);
+  const { outcome: how, code } = await outcome();
+  assert.deepEqual([how, code], ["timeout", 124]);
+  assert.deepEqual(await fake.exit, { kind: "exit", code: 124 });
+  assert.equal(fake.written("stdout"), "so far");
+});
+
+Deno.test("a command that is faster than its time-out leaves no timer", async () => {
+  const { clock, outcome } = await serve({ header: { timeout_ms: 2 ** 40 } });
+  assert.equal((await outcome()).outcome, "exit");
+  assert.equal(clock.sleeping, 0);
+});
+
+Deno.test("RUN-9: a client that closed its output ends a command that writes on", async () => {
+  const { fake, served } = await serve({ line: "yes" });
+  await fake.windowFull;
+  fake.closeOutput();
+  await served;
+  assert.deepEqual(await fake.exit, { kind: "signal", signal: "PIPE" });
+});
+
+Deno.test("RUN-11: a client that is gone ends its command", async () => {
+  const { fake, served } = await serve({ line: "wait" });
+  fake.close();
+  await served;
+  assert.deepEqual(await fake.exit, { kind: "signal", signal: "TERM" });
+});
+
+Deno.test("an agent that ends, ends what runs, and tells so", async () => {
+  const { stopping, outcome } = await serve({ line: "wait" });
+  stopping.abort();
+  const { outcome: how, signal } = await outcome();
+  assert.deepEqual([how, signal], ["signal", "TERM"]);
+});
+
+Deno.test("CERT-4: another isolation than the certificate's is refused, and nothing else runs", async () => {
+  const cases: [Asked, string][] = [
+    [
+      { cert: { isolation: "native" }, stock: { OPENBOX_ISOLATION: "docker:debian" } },
+      "session_not_authorized",
+    ],
+    [
+      { cert: { isolation: "docker:debian" }, stock: { OPENBOX_ISOLATION: "native" } },
+      "session_not_authorized",
+    ],
+    [{ cert: { isolation: "docker:debian" } }, "isolation_unavailable"],
+    [{ cert: { isolation: "nspawn:/srv/tree" } }, "isolation_unavailable"],
+    [{ stock: { OPENBOX_ISOLATION: "docker:debian" } }, "isolation_unavailable"],
+    [{ cert: { isolation: "podman:x" } }, "isolation_invalid"],
+    [{ stock: { OPENBOX_ISOLATION: " native" } }, "isolation_invalid"],
+    [{ stock: { OPENBOX_ISOLATION: "docker:-v/:/host" } }, "isolation_invalid"],
+    [{ cert: { session: "work" } }, "not_supported"],
+    [{ cert: { login: "alice" } }, "not_supported"],
+  ];
+  for (const [asked, code] of cases) {
+    const { backend, fake, served } = await serve(asked);
+    await served;
+    assert.deepEqual(backend.commands, [], code);
+    assert.deepEqual(await fake.exit, { kind: "exit", code: 255 });
+    const told = asked.stock ? fake.written("stderr") : fake.requests[0]!.payload;
+    assert.ok(told.includes(code), told);
+    if (asked.stock) assert.match(told, /^openbox: [a-z_]+: .+\n/);
+  }
+});
+
+Deno.test("the isolation that the certificate names runs, asked for again or not", async () => {
+  for (
+    const asked of [
+      { cert: { isolation: "native" } },
+      { cert: { isolation: "native" }, stock: { OPENBOX_ISOLATION: "native" } },
+      { stock: { OPENBOX_ISOLATION: "native" } },
+      { cert: { login: "root" } },
+    ]
+  ) {
+    const { backend, served } = await serve(asked);
+    await served;
+    assert.equal(backend.commands.length, 1);
+  }
+});
+
+Deno.test("CERT-15: where the certificate allows one command, only that one runs", async () => {
+  const user = { forceCommand: "true" };
+  const allowed = await serve({ line: "true", user });
+  assert.equal((await allowed.outcome()).outcome, "exit");
+  for (const asked of [{ line: "true ", user }, { line: "fail", user, stock: {} }]) {
+    const { backend, served } = await serve(asked);
+    await served;
+    assert.deepEqual(backend.commands, []);
+  }
+});
+
+Deno.test("what a caller may name cannot move the cursor of a stock client", async () => {
+  const stock = { OPENBOX_ISOLATION: "docker:\u001b[2J" };
+  const { fake, served } = await serve({ stock });
+  await served;
+  // deno-lint-ignore no-control-regex
+  assert.doesNotMatch(fake.written("stderr"), /\u001b/);
+});

@@ -1,0 +1,212 @@
+import assert from "node:assert/strict";
+import { beat } from "../../../src/agent/heartbeat.ts";
+import type { NodeState } from "../../../src/agent/state.ts";
+import type { HeartbeatAnswer, HeartbeatRequest } from "../../../src/api/heartbeat.ts";
+import { generateCaKeys } from "../../../src/ca/keys.ts";
+import { OpenboxError } from "../../../src/errors.ts";
+import { startLog } from "../../../src/log.ts";
+import { FakeClock } from "../../fakes/clock.ts";
+import { fakeHost } from "../../fakes/host.ts";
+import { aState, hostCertLine, NODE_ID, NOW } from "./world.ts";
+
+type Answer = HeartbeatAnswer | OpenboxError;
+
+interface World {
+  readonly clock: FakeClock;
+  readonly requests: HeartbeatRequest[];
+  readonly updates: Partial<NodeState>[];
+  readonly node: { state: NodeState; clockAheadMs: number | undefined };
+  /** Of the next beats, in order; then all is well. */
+  readonly answers: ((now: number) => Answer | Promise<Answer>)[];
+  /** Moves time by `ms` and lets what is due happen. */
+  pass(ms: number): Promise<void>;
+  readonly ended: Promise<void>;
+  readonly stop: AbortController;
+  /** Lines of the log. */
+  logged(): string[];
+}
+
+async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Promise<void> {
+  const clock = new FakeClock(NOW), stop = new AbortController(), host = fakeHost({ clock });
+  await using _log = await startLog(host);
+  const requests: HeartbeatRequest[] = [], updates: Partial<NodeState>[] = [];
+  const answers: World["answers"] = [];
+  const node = {
+    state: await aState(),
+    clockAheadMs: undefined as number | undefined,
+    update(change: Partial<NodeState>) {
+      updates.push(change);
+      node.state = { ...node.state, ...change };
+      return Promise.resolve();
+    },
+  };
+  const ended = beat({
+    clock,
+    bootId: "boot_1",
+    node,
+    addr: () => Promise.resolve("10.0.0.4:7600"),
+    random: () => random,
+    control: {
+      async heartbeat(request) {
+        requests.push(request);
+        const fine = { server_time: clock.now() / 1000, revocations: [] };
+        const answer = await (answers.shift() ?? (() => fine))(clock.now());
+        if (answer instanceof OpenboxError) throw answer;
+        return answer;
+      },
+    },
+  }, stop.signal);
+  ended.catch(() => {});
+  // everything here waits for promises only
+  const settle = async () => {
+    for (let turn = 0; turn < 50; turn++) await undefined;
+  };
+  await settle();
+  await body({
+    clock,
+    requests,
+    updates,
+    node,
+    answers,
+    ended,
+    stop,
+    async pass(ms) {
+      clock.advance(ms);
+      await settle();
+    },
+    logged: () => host.err.text().split("\n").filter(Boolean),
+  });
+  stop.abort();
+  await ended.catch(() => {});
+  assert.equal(clock.sleeping, 0);
+}
+
+const down = () => new OpenboxError("control_unreachable", "Cannot reach the control plane");
+
+Deno.test("an agent beats at once, and every 30 seconds", () =>
+  inWorld(async ({ requests, pass, node }) => {
+    assert.equal(requests.length, 1);
+    const { load, ...first } = requests[0]!;
+    assert.deepEqual(first, {
+      node_id: NODE_ID,
+      addr: "10.0.0.4:7600",
+      version: first.version,
+      boot_id: "boot_1",
+      host_cert_serial: String(node.state.hostCert.serial),
+    });
+    assert.equal(load?.length, 3);
+    await pass(29_999);
+    assert.equal(requests.length, 1);
+    await pass(1);
+    assert.equal(requests.length, 2);
+    await pass(30_000);
+    assert.equal(requests.length, 3);
+  }));
+
+Deno.test("beats are spread by a tenth, so that nodes do not beat together", async () => {
+  for (const [random, ms] of [[0, 27_000], [1, 33_000]] as const) {
+    await inWorld(async ({ requests, pass }) => {
+      await pass(ms - 1);
+      assert.equal(requests.length, 1);
+      await pass(1);
+      assert.equal(requests.length, 2);
+    }, random);
+  }
+});
+
+Deno.test("ENR-13: through an hour of silence it backs off to a minute, logs a line a minute, and is back within one", () =>
+  inWorld(async ({ requests, answers, pass, logged }) => {
+    answers.push(...Array.from({ length: 200 }, () => down));
+    const before = requests.length;
+    await pass(30_000);
+    const times: number[] = [];
+    for (let second = 0; second < 3600; second++) {
+      const count = requests.length;
+      await pass(1000);
+      if (requests.length > count) times.push(second);
+    }
+    const gaps = times.slice(1).map((time, i) => time - times[i]!);
+    assert.ok(gaps[0]! <= 3, `${gaps[0]} s`);
+    assert.ok(Math.max(...gaps) <= 60 && gaps.at(-1)! >= 50, gaps.join(" "));
+    assert.ok(requests.length - before < 80, `${requests.length} tries`);
+    const complaints = logged().filter((line) => line.includes("heartbeat failed"));
+    assert.ok(complaints.length >= 2 && complaints.length <= 61, `${complaints.length} lines`);
+
+    answers.length = 0;
+    const count = requests.length;
+    await pass(60_000);
+    assert.ok(requests.length > count);
+    assert.ok(logged().some((line) => line.includes("answers again")));
+    await pass(30_000);
+    await pass(30_000);
+    assert.equal(requests.length, count + 3, "and goes on as before");
+  }));
+
+Deno.test("a refused token is no end: it may be a database that comes back", () =>
+  inWorld(async ({ answers, requests, pass }) => {
+    answers.push(() => new OpenboxError("unauthorized", "unknown token"));
+    await pass(30_000);
+    await pass(2_000);
+    assert.equal(requests.length, 3);
+  }));
+
+Deno.test("RUN-24: the answer tells how far this clock is off, to the second", () =>
+  inWorld(async ({ answers, node, pass }) => {
+    assert.ok(Math.abs(node.clockAheadMs!) <= 1000);
+    for (const ahead of [-7_200_000, 180_000]) {
+      answers.push((now) => ({ server_time: Math.floor((now - ahead) / 1000), revocations: [] }));
+      await pass(30_000);
+      assert.ok(Math.abs(node.clockAheadMs! - ahead) <= 1000, `${node.clockAheadMs}`);
+    }
+  }));
+
+Deno.test("ENR-16: a host certificate that comes with an answer is stored, used and told", () =>
+  inWorld(async ({ answers, node, updates, requests, pass }) => {
+    const old = node.state.hostCert.serial;
+    const host_cert = await hostCertLine(node.state.hostKey);
+    answers.push(() => ({ server_time: NOW / 1000, revocations: [], host_cert }));
+    await pass(30_000);
+    assert.equal(updates.length, 1);
+    assert.notEqual(node.state.hostCert.serial, old);
+    await pass(30_000);
+    assert.equal(requests.at(-1)!.host_cert_serial, String(node.state.hostCert.serial));
+  }));
+
+Deno.test("ENR-16: a host certificate of another CA, key or node is not taken, and the beats go on", () =>
+  inWorld(async ({ answers, node, updates, requests, pass }) => {
+    const { hostKey } = node.state;
+    const bad = [
+      await hostCertLine(hostKey, { keys: generateCaKeys() }),
+      await hostCertLine(hostKey, { nodeId: "node_00000000000000bb" }),
+      await hostCertLine(),
+      "nonsense",
+    ];
+    for (const host_cert of bad) {
+      answers.push(() => ({ server_time: NOW / 1000, revocations: [], host_cert }));
+      await pass(30_000);
+    }
+    assert.deepEqual(updates, []);
+    const count = requests.length;
+    await pass(60_000);
+    assert.ok(requests.length > count);
+  }));
+
+Deno.test("ENR-7: the word that the node was removed ends the beats", () =>
+  inWorld(async ({ answers, ended, pass, requests }) => {
+    answers.push(() => new OpenboxError("node_deleted", "removed"));
+    await pass(30_000);
+    await assert.rejects(ended, { code: "node_deleted" });
+    const count = requests.length;
+    await pass(600_000);
+    assert.equal(requests.length, count);
+  }));
+
+Deno.test("a stop ends the beats at once, also in the middle of one", () =>
+  inWorld(async ({ answers, ended, stop, pass }) => {
+    const never = Promise.withResolvers<HeartbeatAnswer>();
+    answers.push(() => never.promise);
+    await pass(30_000);
+    stop.abort();
+    never.reject(new Error("aborted"));
+    await ended;
+  }));

@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { type Login, readLogin, readLoginPath, STANDARD_PATH } from "../../../src/agent/login.ts";
+import { openNativeBackend } from "../../../src/isolation/native.ts";
+import { fakeHost } from "../../fakes/host.ts";
+
+/** A home with these start-up files. */
+async function withLogin(
+  files: Readonly<Record<string, string>>,
+  body: (login: Login) => Promise<void>,
+  shell = "/bin/bash",
+): Promise<void> {
+  const home = await Deno.makeTempDir();
+  for (const [name, text] of Object.entries(files)) {
+    await Deno.writeTextFile(`${home}/${name}`, text);
+  }
+  await body({ name: "me", home, shell, lang: "C.UTF-8" });
+  await Deno.remove(home, { recursive: true });
+}
+
+Deno.test("the login is the system's, whatever the agent's variables say", async () => {
+  const login = await readLogin(
+    fakeHost({ env: { HOME: "/nowhere", USER: "x", SHELL: "/bin/x" } }),
+  );
+  const { stdout } = await new Deno.Command("/bin/sh", {
+    args: ["-c", 'echo "$(id -un)"; eval echo "~$(id -un)"'],
+    env: { HOME: "/nowhere" },
+  }).output();
+  const [name, home] = new TextDecoder().decode(stdout).split("\n");
+  assert.deepEqual([login.name, login.home], [name, home]);
+  assert.match(login.shell, /^\//);
+});
+
+Deno.test("PATH is what the login shell's start-up files make of it, whatever they print", () =>
+  withLogin({
+    ".bash_profile":
+      'echo welcome; printf "%s" noise; echo error >&2; export PATH="/opt/my bin:$PATH"\n',
+  }, async (login) => {
+    await using backend = await openNativeBackend();
+    assert.equal(await readLoginPath(login, backend), `/opt/my bin:${STANDARD_PATH}`);
+  }));
+
+Deno.test("a login shell that fails, or is not there, leaves the system's PATH", async () => {
+  await using backend = await openNativeBackend();
+  await withLogin({ ".bash_profile": "exit 3\n" }, async (login) => {
+    assert.equal(await readLoginPath(login, backend), STANDARD_PATH);
+  });
+  await withLogin({}, async (login) => {
+    assert.equal(await readLoginPath(login, backend), STANDARD_PATH);
+  }, "/no/such/shell");
+});
+
+Deno.test("a login shell that waits is not waited for longer than five seconds, and is gone then", () =>
+  withLogin({ ".bash_profile": "trap '' TERM\nread line\nsleep 300\n" }, async (login) => {
+    await using backend = await openNativeBackend();
+    const startedAt = performance.now();
+    assert.equal(await readLoginPath(login, backend), STANDARD_PATH);
+    const ms = performance.now() - startedAt;
+    assert.ok(ms >= 4_900 && ms < 8_000, `${ms} ms`);
+  }));
