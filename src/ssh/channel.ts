@@ -15,7 +15,8 @@ export type RemoteExit =
 
 /** What a client asked this channel to be. */
 export type ChannelRequest =
-  | { readonly kind: "exec"; readonly command: string }
+  /** Bytes: a command line need not be UTF-8. Never NUL. */
+  | { readonly kind: "exec"; readonly command: Uint8Array }
   | { readonly kind: "shell" }
   | { readonly kind: "subsystem"; readonly name: string };
 

@@ -67,8 +67,8 @@ export function createServerChannel<Proof>(
           return true;
         }
         case "exec": {
-          const command = readValue(fields);
-          return command !== undefined && start(channel, { kind: "exec", command });
+          const command = new Uint8Array(fields.bytes());
+          return !command.includes(0) && start(channel, { kind: "exec", command });
         }
         case "shell":
           return start(channel, { kind: "shell" });
@@ -90,7 +90,7 @@ export function createServerChannel<Proof>(
   };
 }
 
-/** Text that a command gets; undefined where it is not UTF-8 or holds NUL, which no command line and no variable can. */
+/** The value of a variable; undefined where it is not UTF-8 or holds NUL. */
 function readValue(fields: Reader): string | undefined {
   try {
     const value = fields.text();

@@ -45,20 +45,28 @@ const verify = {
 };
 const ORIGINAL = { user, host };
 
+const SLOW_MS = 5;
+
 function mustRefuse(kind: "user" | "host", blob: Uint8Array, what: string): void {
   if (Buffer.from(blob).equals(ORIGINAL[kind])) return;
-  const start = performance.now();
-  try {
-    verify[kind](blob);
-  } catch (error) {
-    assert.ok(error instanceof CertificateRefused, `${what}: ${error}`);
-    if (performance.now() - start > 5) slow++;
-    return;
+  // on a busy machine anything may take long once; what is slow by itself is slow every time
+  for (let tries = 1;; tries++) {
+    const start = performance.now();
+    const error = refusal(() => verify[kind](blob));
+    const took = performance.now() - start;
+    assert.ok(error instanceof CertificateRefused, `${what}: ${error ?? "accepted"}`);
+    if (took < SLOW_MS) return;
+    assert.ok(tries < 10, `${what}: refused only after ${took} ms`);
   }
-  assert.fail(`${what}: accepted`);
 }
-/** Refusals that took more than 5 ms: a few fall into a collection of garbage. */
-let slow = 0;
+
+function refusal(act: () => unknown): unknown {
+  try {
+    act();
+  } catch (error) {
+    return error;
+  }
+}
 
 for (const kind of ["user", "host"] as const) {
   const good = ORIGINAL[kind];
@@ -108,7 +116,6 @@ Deno.test("CERT-19: 100,000 random mutations are refused, each in time, without 
     }
   }
   assert.equal(count, 100_000);
-  assert.ok(slow < 100, `${slow} refusals took more than 5 ms`);
   const grown = await usedMemory() - before;
   assert.ok(grown < 2 ** 20, `grew by ${grown} bytes`);
 });

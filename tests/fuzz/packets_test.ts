@@ -1,5 +1,6 @@
 /** SSH-17: mutated packets on live connections: nothing is let in, nothing runs, nothing falls over, nothing grows. */
 import assert from "node:assert/strict";
+import { text } from "../../src/bytes.ts";
 import { Buffer } from "node:buffer";
 import { verifyUserCert } from "../../src/ca/verifier.ts";
 import { CERT_TYPE } from "../../src/ssh/certificate.ts";
@@ -36,7 +37,7 @@ const commands: string[] = [];
 
 const serve = () =>
   serveSsh(ids, async (channel) => {
-    if (channel.request.kind === "exec") commands.push(channel.request.command);
+    if (channel.request.kind === "exec") commands.push(text(channel.request.command));
     await channel.end({ kind: "exit", code: 0 });
   }, {
     authenticate({ username, certificate, remoteAddress }) {

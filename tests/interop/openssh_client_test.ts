@@ -1,5 +1,6 @@
 /** Stock `ssh` with a user certificate and a `@cert-authority` line against our server. */
 import assert from "node:assert/strict";
+import { text } from "../../src/bytes.ts";
 import { authorizedLine, generateKey, privatePem } from "../../src/ssh/key.ts";
 import { certificateLine } from "../../src/ssh/certificate.ts";
 import type { ServerChannel } from "../../src/ssh/channel.ts";
@@ -17,7 +18,7 @@ import {
 async function act(channel: ServerChannel<string>): Promise<void> {
   const { request } = channel;
   const [verb, argument = ""] = request.kind === "exec"
-    ? request.command.split(" ")
+    ? text(request.command).split(" ")
     : [request.kind];
   const say = (stream: "stdout" | "stderr", text: string) =>
     channel.write(stream, new TextEncoder().encode(text));

@@ -53,7 +53,7 @@ async function serve(asked: Asked): Promise<World> {
   const { line = "true", header = {}, stock } = asked;
   const user = { ...await aUser(asked.cert), ...asked.user };
   const fake = stock
-    ? fakeChannel(user, { kind: "exec", command: line }, stock)
+    ? fakeChannel(user, { kind: "exec", command: utf8(line) }, stock)
     : fakeChannel(user, { kind: "subsystem", name: RUN_SUBSYSTEM });
   if (!stock) {
     const json = utf8(

@@ -99,7 +99,7 @@ Deno.test("a header that is not one is refused", async () => {
 
 Deno.test("a stock client's exec is a line, its variables, and perhaps an isolation", async () => {
   const env = { LANG: "C", OPENBOX_ISOLATION: "native" };
-  const { channel } = fakeChannel(undefined, { kind: "exec", command: "echo é" }, env);
+  const { channel } = fakeChannel(undefined, { kind: "exec", command: utf8("echo é") }, env);
   const { line, input, ...rest } = await readWantedRun(channel);
   assert.equal(text(line), "echo é");
   assert.equal(input.length, 0);

@@ -1,5 +1,6 @@
 /** Our client and our server with each other: what a channel promises. */
 import assert from "node:assert/strict";
+import { text } from "../../../src/bytes.ts";
 import { createHash } from "node:crypto";
 import type { ByteSource, ServerChannel } from "../../../src/ssh/channel.ts";
 import { ConnectionLostError } from "../../../src/ssh/client.ts";
@@ -202,7 +203,7 @@ Deno.test("a client that closes its output ends the writer, not the channel", as
 Deno.test("disposing a channel closes it on the server; the connection goes on", async () => {
   const gone = Promise.withResolvers<void>();
   await using server = await serveSsh(ids, (channel) => {
-    if (channel.request.kind === "exec" && channel.request.command === "wait") {
+    if (channel.request.kind === "exec" && text(channel.request.command) === "wait") {
       channel.closed.addEventListener("abort", () => gone.resolve());
       return Promise.resolve();
     }

@@ -1,5 +1,6 @@
 /** What a hostile client may try on the server. After each attempt a good client is still served. */
 import assert from "node:assert/strict";
+import { text } from "../../../src/bytes.ts";
 import { Buffer } from "node:buffer";
 import { CERT_TYPE } from "../../../src/ssh/certificate.ts";
 import { AuthRefusedError, connectSsh, NotAnsweredError } from "../../../src/ssh/client.ts";
@@ -32,7 +33,7 @@ let ran = 0;
 async function act(channel: ServerChannel<string>): Promise<void> {
   ran++;
   const { request } = channel;
-  if (request.kind === "exec" && request.command === "hold") {
+  if (request.kind === "exec" && text(request.command) === "hold") {
     await new Promise<void>((resolve) =>
       channel.closed.addEventListener("abort", () => resolve(), { once: true })
     );
@@ -465,13 +466,32 @@ Deno.test("SSH-10: terminals, X11, agents and subsystems nobody knows get a fail
     ["window-change", u32(0xffffffff), u32(0), u32(0), u32(0)],
     ["break", u32(0)],
     ["exec", str("nul\0byte")],
-    ["exec", str(new Uint8Array([0x65, 0xff]))],
-    ["exec", u32(0xffffffff)],
   ];
   for (const [type, ...fields] of requests) {
     peer.send(MESSAGE.CHANNEL_REQUEST, u32(id), str(type), Buffer.from([1]), ...fields);
     assert.equal((await peer.next())![0], MESSAGE.CHANNEL_FAILURE, type);
   }
+});
+
+Deno.test("SSH-11: a command line that is not UTF-8 arrives byte for byte", async () => {
+  const arrived = Promise.withResolvers<Uint8Array>();
+  await using server = await serveSsh(ids, (channel) => {
+    if (channel.request.kind === "exec") arrived.resolve(channel.request.command);
+    return Promise.resolve();
+  });
+  await using peer = await connectAuthenticated(server.port, ids);
+  const id = await openRawSession(peer), line = new Uint8Array([0x65, 0xff, 0xfe, 0x0a, 0xc3]);
+  peer.send(MESSAGE.CHANNEL_REQUEST, u32(id), str("exec"), Buffer.from([0]), str(line));
+  assert.deepEqual(await arrived.promise, line);
+});
+
+Deno.test("SSH-11: an exec request whose length is a lie ends the connection and runs nothing", async () => {
+  await using server = await serveSsh(ids, act);
+  await using peer = await connectAuthenticated(server.port, ids);
+  const id = await openRawSession(peer), before = ran;
+  peer.send(MESSAGE.CHANNEL_REQUEST, u32(id), str("exec"), Buffer.from([1]), u32(0xffffffff));
+  await peer.closed;
+  assert.equal(ran, before);
 });
 
 Deno.test("SSH-11: one channel runs one thing", async () => {
