@@ -12,6 +12,6 @@ export function refuseLater(args: readonly string[]): void {
 }
 
 export const notYet = (what: string): OpenboxError =>
-  new OpenboxError("not_supported", `${what} is not in this version of openbox`, {
+  new OpenboxError("not_supported", `${what}: not in this version of openbox`, {
     hint: "openbox help shows what is",
   });

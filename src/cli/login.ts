@@ -2,12 +2,13 @@
 import { type Config, readConfig } from "../home/config.ts";
 import { homePaths } from "../home/paths.ts";
 import { readTextFile } from "../home/text_file.ts";
-import { type ControlClient, createControlClient } from "../client/control_client.ts";
+import { createControlClient } from "../client/control_client.ts";
 import { isInsecure, parseServerUrl, type ServerUrl } from "../client/server_url.ts";
 import { OpenboxError } from "../errors.ts";
 import { type Host, isOn } from "../host.ts";
 import { Secret } from "../secret.ts";
 import { printWarning } from "./output.ts";
+import { showWaiting } from "./progress.ts";
 
 /** How a control plane is reached, whoever asks. */
 export interface Access {
@@ -93,8 +94,12 @@ export async function readAccess(
   };
 }
 
-export const openControl = (access: Access & { readonly token?: Secret }): ControlClient =>
-  createControlClient(access);
+/** The control plane, with a word on a terminal about a call that takes long. */
+export const openControl = (access: Access & { readonly token: Secret }, host: Host) =>
+  createControlClient({
+    ...access,
+    watch: () => showWaiting(`waiting for ${access.server.href} …`, host),
+  });
 
 /** `source` says where it stood, for the error. */
 export function parseToken(text: string, source: string): Secret {

@@ -1,8 +1,9 @@
 /** What the completion knows of the fleet. It is asked at every press of a key, so it gives up soon and says nothing. */
 import { deadline } from "../abort.ts";
 import type { Node } from "../api/nodes.ts";
+import { createControlClient } from "../client/control_client.ts";
 import type { Host } from "../host.ts";
-import { openControl, readLogin } from "./login.ts";
+import { readLogin } from "./login.ts";
 import type { Context } from "./tree.ts";
 
 const PATIENCE_MS = 1000;
@@ -20,7 +21,7 @@ function propose(pick: (nodes: readonly Node[]) => string[]) {
 async function fleet(host: Host): Promise<readonly Node[]> {
   try {
     using limit = deadline(PATIENCE_MS, () => new Error("too slow"), { signal: host.signal });
-    await using control = openControl(await readLogin(host));
+    await using control = createControlClient(await readLogin(host));
     return await control.nodes({}, limit);
   } catch {
     return [];

@@ -21,9 +21,9 @@ export function readRunOptions(
   host: Pick<Host, "env">,
 ): RunOptions {
   const one = (name: RunFlagName) => flags.get(name)?.[0];
-  if (flags.has("session")) throw notYet("-s, a session,");
-  if (flags.has("tty")) throw notYet("--tty, a terminal,");
-  if (words.length === 0) throw notYet("a shell, which is what no command asks for,");
+  if (flags.has("session")) throw notYet("-s (a session)");
+  if (flags.has("tty")) throw notYet("--tty (a terminal)");
+  if (words.length === 0) throw notYet("a run without a command (a shell)");
   const timeout = one("timeout");
   return {
     target: { tag: one("tag"), node: one("node"), isolation: readIsolation(flags) },

@@ -25,6 +25,8 @@ export interface ControlClientOptions {
   readonly insecureHttp?: boolean;
   /** For one whole call; 10 s unless said. */
   readonly deadlineMs?: number;
+  /** Held during each call: to show a person what is waited for. */
+  watch?(): AsyncDisposable;
 }
 
 /** Every call rejects with a ControlError for what the control plane refused, and with `control_unreachable` when it did not answer. */
@@ -82,6 +84,7 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     body: unknown,
     { signal }: AbortOptions = {},
   ): Promise<v.InferOutput<T>> {
+    await using _watch = options.watch?.();
     const ms = options.deadlineMs ?? DEADLINE_MS;
     using limit = deadline(ms, () => unreachable(server, `no answer within ${ms / 1000} s`), {
       signal,

@@ -66,35 +66,81 @@ Deno.test({
   },
 });
 
+/** A control plane that takes connections and says nothing, and the environment of a CLI that asks it. */
+function silentControl() {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  return {
+    env: { OPENBOX_SERVER: `http://127.0.0.1:${port}`, OPENBOX_TOKEN: "obx_x", NO_COLOR: "1" },
+    accept: () => listener.accept(),
+    [Symbol.dispose]: () => listener.close(),
+  };
+}
+
 Deno.test("SIGINT, SIGTERM and SIGHUP end a command that waits, with 130, 143 and 129", async () => {
-  // a control plane that takes connections and says nothing
-  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = silent.addr as Deno.NetAddr;
+  using silent = silentControl();
   for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
-    const child = new Deno.Command(Deno.execPath(), {
-      args: [...DENO_RUN, "nodes"],
-      env: { OPENBOX_SERVER: `http://127.0.0.1:${port}`, OPENBOX_TOKEN: "obx_x" },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    using _conn = await silent.accept();
-    child.kill(signal);
-    const { stdout, stderr, code: ended } = await child.output();
-    assert.equal(ended, code);
-    assert.equal(text(stdout) + text(stderr), "");
+    for (const args of [["nodes"], ["-t", "x", "--json", "ls"]]) {
+      const child = new Deno.Command(Deno.execPath(), {
+        args: [...DENO_RUN, ...args],
+        env: silent.env,
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+      using _conn = await silent.accept();
+      child.kill(signal);
+      const { stdout, stderr, code: ended } = await child.output();
+      assert.deepEqual([ended, text(stderr)], [code, ""]);
+      if (args[0] === "nodes") assert.equal(text(stdout), "");
+      else {
+        const last = JSON.parse(text(stdout));
+        assert.deepEqual([last.stream, last.outcome, last.code], ["exit", "not_started", code]);
+      }
+    }
   }
+});
+
+Deno.test({
+  name:
+    "a terminal is told what is waited for after a second, and the line goes away; a pipe is not",
+  ...requireComponent("script"),
+  async fn() {
+    using silent = silentControl();
+    const shell = `"$DENO" ${DENO_RUN.map((arg) => `'${arg}'`).join(" ")} nodes`;
+    const child = new Deno.Command("script", {
+      args: ["-qefc", shell, "/dev/null"],
+      env: { ...silent.env, DENO: Deno.execPath(), TERM: "xterm" },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const conn = await silent.accept();
+    let seen = "";
+    const reading = (async () => {
+      for await (const chunk of child.stdout) seen += text(chunk);
+    })();
+    await eventually("it says so", () => seen.includes("openbox: waiting for http://127"), 10_000);
+    await conn.read(new Uint8Array(4096));
+    await conn.write(
+      new TextEncoder().encode('HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{"nodes":[]}'),
+    );
+    await child.status;
+    await child.stdin.close();
+    await reading;
+    conn.close();
+    assert(seen.includes("…\r\x1b[KNAME "), JSON.stringify(seen));
+  },
 });
 
 Deno.test({
   name: "a hang-up that nohup had it ignore stays ignored",
   ignore: Deno.build.os !== "linux", // elsewhere nothing tells us
   async fn() {
-    using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = silent.addr as Deno.NetAddr;
+    using silent = silentControl();
     const child = new Deno.Command("nohup", {
       args: [Deno.execPath(), ...DENO_RUN, "nodes"],
-      env: { OPENBOX_SERVER: `http://127.0.0.1:${port}`, OPENBOX_TOKEN: "obx_x" },
+      env: silent.env,
       stdin: "null",
       stdout: "piped",
       stderr: "piped",

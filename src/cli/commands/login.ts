@@ -36,7 +36,7 @@ export async function login(flags: LoginFlags, host: Host): Promise<void> {
   const pin = choosePin(flags, kept, host);
   const token = await chooseToken(flags, server, host);
 
-  await using control = openControl({ ...access, token });
+  await using control = openControl({ ...access, token }, host);
   const me = await control.whoami({ signal: host.signal });
   const ca = caFingerprint(pin ? checkCa(me, pin, server) : parseCaAnswer(me));
   await writeConfig(path, {

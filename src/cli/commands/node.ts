@@ -28,7 +28,7 @@ export async function nodeToken(flags: NodeTokenFlags, host: Host): Promise<void
     ? ENROLL_TTL_SECONDS.standard
     : Math.ceil(parseDuration(flags.ttl, "--ttl") / 1000);
   const login = await readLogin(host);
-  await using control = openControl(login);
+  await using control = openControl(login, host);
   const request = { tags: flags.tag ?? [], ttl_seconds: ttl };
   const made = await control.createEnrollToken(request, { signal: host.signal });
   // the address by which we reach it; what the control plane thinks of itself may not be reachable
@@ -51,7 +51,7 @@ export async function nodeToken(flags: NodeTokenFlags, host: Host): Promise<void
 }
 
 export async function nodeShow(flags: JsonFlag, host: Host, wanted: string): Promise<void> {
-  await using control = openControl(await readLogin(host));
+  await using control = openControl(await readLogin(host), host);
   const node = await findNode(control, wanted, { signal: host.signal });
   if (flags.json) return printJson(node, host);
   const rows = nodeRow(node).map((value, i) => [NODE_HEAD[i]!.toLowerCase(), value]);
@@ -102,7 +102,7 @@ async function change(
   wish: (node: Node) => { name: string; tags: string[] },
 ): Promise<void> {
   const { signal } = host;
-  await using control = openControl(await readLogin(host));
+  await using control = openControl(await readLogin(host), host);
   const node = await findNode(control, wanted, { signal });
   const changed = await control.updateNode(node.id, wish(node), { signal });
   if (flags.json) return printJson(changed, host);
@@ -112,7 +112,7 @@ async function change(
 /** The node's agent is told at its next heartbeat, and ends. */
 export async function nodeRemove(flags: JsonFlag, host: Host, wanted: string): Promise<void> {
   const { signal } = host;
-  await using control = openControl(await readLogin(host));
+  await using control = openControl(await readLogin(host), host);
   const node = await findNode(control, wanted, { signal });
   await control.deleteNode(node.id, { signal });
   if (flags.json) return printJson({ id: node.id, name: node.name }, host);

@@ -11,7 +11,7 @@ export interface NodesFlags {
 }
 
 export async function nodes(flags: NodesFlags, host: Host): Promise<void> {
-  await using control = openControl(await readLogin(host));
+  await using control = openControl(await readLogin(host), host);
   const found = await control.nodes({ tag: flags.tag }, { signal: host.signal });
   if (flags.json) return printJson({ nodes: found }, host);
   await host.stdout.write(utf8(formatTable([NODE_HEAD, ...found.map(nodeRow)])));

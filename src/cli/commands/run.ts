@@ -1,6 +1,7 @@
 /** `openbox run` and the bare form: a command on a node, as if it ran here. */
 import type { Outcome } from "../../api/run.ts";
 import { caFingerprint } from "../../ca/keys.ts";
+import { createControlClient } from "../../client/control_client.ts";
 import { type ExecDeps, openRun, type RemoteRun } from "../../client/exec.ts";
 import { checkCa } from "../../client/trust.ts";
 import { utf8 } from "../../bytes.ts";
@@ -10,7 +11,7 @@ import { newRunId } from "../../ids.ts";
 import { attend, type Attended } from "../attend.ts";
 import { caPin } from "../ca_pin.ts";
 import { formatDuration } from "../duration.ts";
-import { type Login, openControl, readLogin } from "../login.ts";
+import { type Login, readLogin } from "../login.ts";
 import { errorDocument, printError, printNote, printWarning } from "../output.ts";
 import { showWaiting } from "../progress.ts";
 import type { RunFlagValues } from "../run_flags.ts";
@@ -53,8 +54,8 @@ export async function runOnNode({ flags, words }: RunLine, host: Host): Promise<
 
 async function start(options: RunOptions, runId: string, host: Host): Promise<RemoteRun> {
   const login = await readLogin(host);
-  await using _waiting = showWaiting("connecting…", host);
-  await using control = openControl(login);
+  await using _waiting = showWaiting("connecting …", host);
+  await using control = createControlClient(login);
   const { dial } = await import("../../transport/tcp.ts");
   const deps: ExecDeps = {
     control,

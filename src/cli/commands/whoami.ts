@@ -6,7 +6,7 @@ import { printJson, printLine } from "../output.ts";
 
 export async function whoami(flags: { readonly json?: boolean }, host: Host): Promise<void> {
   const login = await readLogin(host);
-  await using control = openControl(login);
+  await using control = openControl(login, host);
   const me = await control.whoami({ signal: host.signal });
   if (login.tokenEndsAt === undefined) await warnExpiry(me.token_expires_at, host);
   if (!flags.json) return printLine(`${me.name} (${me.user_id}) @ ${login.server.href}`, host);
