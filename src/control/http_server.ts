@@ -61,8 +61,11 @@ export async function listen(
     // it would read on for half a second; the app closes the connection of a body that it left
     autoCleanupIncoming: false,
   });
+  const answering = new Set<ServerResponse>();
   const onRequest = (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    if (ending) outgoing.shouldKeepAlive = false;
+    outgoing.shouldKeepAlive &&= !ending;
+    answering.add(outgoing);
+    outgoing.on("close", () => answering.delete(outgoing));
     answer(incoming, outgoing);
   };
   const server: Server = tls
@@ -81,6 +84,7 @@ export async function listen(
     address: server.address() as AddressInfo,
     [Symbol.asyncDispose]() {
       ending = true;
+      for (const outgoing of answering) outgoing.shouldKeepAlive = false;
       return drained(server, limits.drainTimeout);
     },
   };
