@@ -5,7 +5,8 @@ import type { Host } from "../host.ts";
 import { nodeNames, tagNames } from "./propose.ts";
 import { RUN_FLAGS, type RunFlag, type RunFlagValues } from "./run_flags.ts";
 import { readFlags } from "./splitter.ts";
-import { application, collecting, type Context } from "./tree.ts";
+import type { Context } from "./command.ts";
+import { application, collecting } from "./run_tree.ts";
 
 interface Proposal {
   readonly completion: string;

@@ -1,6 +1,6 @@
 /** The kinds of flags and arguments that our commands have, in the shapes that stricli reads. */
 import { OpenboxError } from "../errors.ts";
-import type { Context } from "./tree.ts";
+import type { Context } from "./command.ts";
 
 /** `--tag ''` is an unset variable in a script more often than a wish. */
 function nonEmpty(value: string): string {

@@ -1,6 +1,6 @@
 /** The help of a command or a group of commands, from what stricli knows of it, in the width of the terminal. */
 import type { Command, RouteMap } from "@stricli/core";
-import type { Context } from "./tree.ts";
+import type { Context } from "./command.ts";
 
 type Target = Command<Context> | RouteMap<Context>;
 type Row = readonly [term: string, meaning: string];

@@ -4,7 +4,7 @@ import type { Node } from "../api/nodes.ts";
 import { createControlClient } from "../client/control_client.ts";
 import type { Host } from "../host.ts";
 import { readLogin } from "./login.ts";
-import type { Context } from "./tree.ts";
+import type { Context } from "./command.ts";
 
 const PATIENCE_MS = 1000;
 

@@ -17,7 +17,7 @@ export async function run(host: Host): Promise<number> {
       const { runOnNode } = await import("./commands/run.ts");
       return await runOnNode(line, host);
     }
-    const { runTree } = await import("./tree.ts");
+    const { runTree } = await import("./run_tree.ts");
     return await runTree(line.args, host);
   } catch (error) {
     return await failed(error, host);

@@ -1,75 +1,17 @@
 /** The commands of openbox, their flags and their help. What each does is in `commands/`, loaded when it is asked for. */
-import {
-  type Application,
-  type BaseArgs,
-  buildApplication,
-  buildCommand,
-  buildRouteMap,
-  type Command,
-  type CommandContext,
-  ExitCode,
-  run,
-  type StricliIntegration,
-  type TypedCommandParameters,
-} from "@stricli/core";
-import { utf8 } from "../bytes.ts";
-import { OpenboxError } from "../errors.ts";
-import type { Host } from "../host.ts";
-import { usesColor } from "./color.ts";
+import { buildRouteMap } from "@stricli/core";
+import { command, type Context } from "./command.ts";
+import type { AgentFlags } from "./commands/agent.ts";
+import type { ControlFlags } from "./commands/control.ts";
 import type { LoginFlags } from "./commands/login.ts";
 import type { NodeTagFlags, NodeTokenFlags } from "./commands/node.ts";
 import type { NodesFlags } from "./commands/nodes.ts";
-import type { AgentFlags } from "./commands/agent.ts";
-import type { ControlFlags } from "./commands/control.ts";
 import { argument, JSON_FLAG, listFlag, switchFlag, textFlag } from "./flags.ts";
-import { formatHelp } from "./help.ts";
-import { refuseLater } from "./later.ts";
-import { errorDocument, printJson } from "./output.ts";
 import { nodeNames, tagNames } from "./propose.ts";
 import { RUN_FLAGS } from "./run_flags.ts";
-import { USAGE_TEXTS } from "./usage.ts";
-
-/** What a command finds as `this`, and where it leaves how it went. */
-export interface Context extends CommandContext {
-  readonly host: Host;
-  readonly end: { code: number; failure?: unknown };
-}
 
 interface JsonFlags {
   readonly json?: boolean;
-}
-
-/** As stricli says it: an interface has no index signature. */
-type Flags<FLAGS> = Readonly<Partial<Record<keyof FLAGS, unknown>>>;
-
-interface CommandSpec<FLAGS extends Flags<FLAGS>, ARGS extends BaseArgs> {
-  readonly brief: string;
-  /** Examples are lines that begin with two blanks. */
-  readonly about?: string;
-  readonly parameters: TypedCommandParameters<FLAGS, ARGS, Context>;
-  load(): Promise<(flags: FLAGS, host: Host, ...args: ARGS) => Promise<number | void>>;
-}
-
-/** Stricli prints in its own way what a command throws; here it is carried to our one printer. */
-function command<FLAGS extends Flags<FLAGS>, ARGS extends BaseArgs = []>(
-  { brief, about, parameters, load }: CommandSpec<FLAGS, ARGS>,
-): Command<Context> {
-  async function act(this: Context, flags: FLAGS, ...args: ARGS): Promise<void> {
-    try {
-      const action = await load();
-      this.end.code = await action(flags, this.host, ...args) ?? 0;
-    } catch (failure) {
-      this.end.failure = failure;
-      const { json } = flags as { json?: boolean };
-      if (!json || !(failure instanceof OpenboxError)) return;
-      await printJson({ error: errorDocument(failure) }, this.host).catch(() => {}); // said on stderr too
-    }
-  }
-  return buildCommand<FLAGS, ARGS, Context>({
-    func: act,
-    parameters: parameters as never, // `NoInfer` of the same type, which TypeScript cannot see through here
-    docs: { brief, fullDescription: about },
-  });
 }
 
 const node = () => argument("NODE", "Its id, or its name", { proposeCompletions: nodeNames });
@@ -298,7 +240,7 @@ Examples:
   load: () => Promise.reject(new TypeError("the splitter takes what is to run")),
 });
 
-const root = buildRouteMap<string, Context>({
+export const root = buildRouteMap<string, Context>({
   routes: {
     run: runCommand,
     nodes,
@@ -330,68 +272,3 @@ const root = buildRouteMap<string, Context>({
   openbox help run                  more about that`,
   },
 });
-
-const helpFlag: StricliIntegration<Context> = {
-  flag: {
-    aliases: ["h"],
-    brief: "Show this help",
-    global: true,
-    complete: true,
-    defaultForRouteMap: true,
-    run(_app, { result }) {
-      const { host } = this as unknown as Context; // the context that runTree gave
-      const style = { columns: host.stdout.columns(), color: usesColor(host.stdout, host) };
-      this.process.stdout.write(formatHelp(result.target, result.prefix, style));
-    },
-  },
-};
-
-export const application: Application<Context> = buildApplication<Context>(root, {
-  name: "openbox",
-  scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true },
-  documentation: { disableAnsiColor: true },
-  localization: { text: USAGE_TEXTS },
-}, { help: helpFlag });
-
-/** Runs a command of openbox; throws what went wrong with it, usage included. */
-export async function runTree(args: readonly string[], host: Host): Promise<number> {
-  refuseLater(args);
-  if (args[0] === "--version") return runTree(["version"], host);
-  if (args[0] === "help") return runTree([...args.slice(1), "--help"], host);
-  const { context, printed } = collecting(host);
-  await run(application, args, context);
-  const { exitCode } = context.process;
-  if (exitCode === ExitCode.UnknownCommand || exitCode === ExitCode.InvalidArgument) {
-    const known = commandOf(args);
-    throw new OpenboxError("usage", printed.stderr.trim().replaceAll("\n", "; "), {
-      hint: known === ""
-        ? "openbox help lists them; openbox -t TAG COMMAND… runs one on a node"
-        : `openbox help${known}`,
-    });
-  }
-  if (exitCode) throw new Error(printed.stderr.trim() || `stricli ended with ${exitCode}`);
-  if (context.end.failure !== undefined) throw context.end.failure;
-  await host.stdout.write(utf8(printed.stdout));
-  return context.end.code;
-}
-
-/** Stricli writes without waiting, so what it has to say is kept until somebody can wait for it. */
-export function collecting(host: Host) {
-  const printed = { stdout: "", stderr: "" };
-  const process = {
-    stdout: { write: (text: string) => void (printed.stdout += text) },
-    stderr: { write: (text: string) => void (printed.stderr += text) },
-    exitCode: undefined as number | string | null | undefined,
-  };
-  return { context: { process, host, end: { code: 0 } as Context["end"] }, printed };
-}
-
-/** The words of `args` that name a command, with a blank before. */
-function commandOf(args: readonly string[]): string {
-  const [first, second] = args;
-  const target = first && root.getRoutingTargetForInput(first);
-  if (!target) return "";
-  const inner = second && "getRoutingTargetForInput" in target &&
-    target.getRoutingTargetForInput(second);
-  return inner ? ` ${first} ${second}` : ` ${first}`;
-}

@@ -5,7 +5,7 @@
  */
 import type { Socket } from "node:net";
 import * as v from "valibot";
-import { type AbortOptions, abortReason, deadline } from "../abort.ts";
+import { abortable, type AbortOptions, abortReason, deadline } from "../abort.ts";
 import type { DispatchAnswer } from "../api/dispatch.ts";
 import {
   MAX_RUN_REQUEST,
@@ -92,7 +92,7 @@ export async function openRun(
 
   await using stack = new AsyncDisposableStack();
   const channel = await openChannel(answer, ca, deps, stack, signal);
-  await channel.write(request); // where it is not taken, the end says why
+  await abortable(channel.write(request), signal); // where it is not taken, the end says why
   const owned = stack.move();
   return {
     runId,

@@ -1,9 +1,9 @@
 /** The CLI as a process: signals, terminals and pipes as a shell gives them. */
 import assert from "node:assert/strict";
-import { text } from "../../src/bytes.ts";
+import { text, utf8 } from "../../src/bytes.ts";
 import { requireComponent } from "../fixtures/component.ts";
-import { DENO_RUN, type Fleet, startFleet } from "../fixtures/fleet.ts";
-import { eventually } from "../fixtures/processes.ts";
+import { DENO_RUN, startFleet } from "../fixtures/fleet.ts";
+import { openTerminal } from "../fixtures/terminal.ts";
 
 Deno.test("the CLI as a process", async (t) => {
   await using fleet = await startFleet({ agents: [] });
@@ -42,24 +42,19 @@ Deno.test({
   ...requireComponent("script"),
   async fn() {
     await using fleet = await startFleet({ agents: [] });
-    await using typed = onTerminal(
-      fleet,
-      `openbox login --server ${fleet.url}; stty -a; echo e''nd`,
-    );
-    await typed.await("Token for ");
+    const login = `openbox login --server ${fleet.url}; echo code=$?; stty -a; echo e''nd`;
+    await using typed = openTerminal(login, fleet.env);
+    await typed.shows("Token for ");
     await typed.type(`${fleet.token}\r`);
-    await typed.await("end");
+    await typed.shows("end");
     assert(typed.seen().includes(`logged in as me on ${fleet.url}`), typed.seen());
     assert(!typed.seen().includes(fleet.token));
     assert.match(typed.seen(), /[^-]echo /);
 
-    await using stopped = onTerminal(
-      fleet,
-      `openbox login --server ${fleet.url}; echo code=$?; stty -a; echo e''nd`,
-    );
-    await stopped.await("Token for ");
+    await using stopped = openTerminal(login, fleet.env);
+    await stopped.shows("Token for ");
     await stopped.type("obx_secret\x03");
-    await stopped.await("end");
+    await stopped.shows("end");
     assert.match(stopped.seen(), /code=130/);
     assert.match(stopped.seen(), /[^-]echo /);
     assert(!stopped.seen().includes("obx_secret"));
@@ -107,29 +102,15 @@ Deno.test({
   ...requireComponent("script"),
   async fn() {
     using silent = silentControl();
-    const shell = `"$DENO" ${DENO_RUN.map((arg) => `'${arg}'`).join(" ")} nodes`;
-    const child = new Deno.Command("script", {
-      args: ["-qefc", shell, "/dev/null"],
-      env: { ...silent.env, DENO: Deno.execPath(), TERM: "xterm" },
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "null",
-    }).spawn();
+    const line = `"$DENO" ${DENO_RUN.map((arg) => `'${arg}'`).join(" ")} nodes`;
+    const env = { ...silent.env, DENO: Deno.execPath(), HOME: Deno.env.get("HOME") ?? "/" };
+    await using terminal = openTerminal(line, env);
     const conn = await silent.accept();
-    let seen = "";
-    const reading = (async () => {
-      for await (const chunk of child.stdout) seen += text(chunk);
-    })();
-    await eventually("it says so", () => seen.includes("openbox: waiting for http://127"), 10_000);
+    await terminal.shows("openbox: waiting for http://127");
     await conn.read(new Uint8Array(4096));
-    await conn.write(
-      new TextEncoder().encode('HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{"nodes":[]}'),
-    );
-    await child.status;
-    await child.stdin.close();
-    await reading;
+    await conn.write(utf8('HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{"nodes":[]}'));
+    await terminal.shows("…\r\x1b[KNAME ");
     conn.close();
-    assert(seen.includes("…\r\x1b[KNAME "), JSON.stringify(seen));
   },
 });
 
@@ -148,9 +129,7 @@ Deno.test({
     const conn = await silent.accept();
     child.kill("SIGHUP");
     await conn.read(new Uint8Array(4096)); // the request
-    await conn.write(
-      new TextEncoder().encode('HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{"nodes":[]}'),
-    );
+    await conn.write(utf8('HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{"nodes":[]}'));
     const { code, stdout } = await child.output();
     conn.close();
     assert.equal(code, 0);
@@ -166,31 +145,3 @@ Deno.test("with a server and a token in the environment a read-only or absent ho
   const there = await fleet.shell(`OPENBOX_HOME=/proc/none openbox nodes`, { env });
   assert.equal(there.code, 0, there.err);
 });
-
-/** A shell line on a terminal of its own, typed at as by a person. */
-function onTerminal(fleet: Fleet, line: string) {
-  const child = new Deno.Command("script", {
-    args: ["-qefc", line, "/dev/null"],
-    clearEnv: true,
-    env: { ...fleet.env, TERM: "xterm" },
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  let seen = "";
-  const reading = (async () => {
-    for await (const chunk of child.stdout) seen += text(chunk);
-  })();
-  return {
-    seen: () => seen,
-    type: (keys: string) => writer.write(new TextEncoder().encode(keys)),
-    await: (what: string) =>
-      eventually(`${what} on the terminal: ${seen}`, () => seen.includes(what), 15_000),
-    async [Symbol.asyncDispose]() {
-      await writer.close().catch(() => {});
-      await child.status;
-      await reading;
-    },
-  };
-}

@@ -4,10 +4,11 @@ import { text } from "../../src/bytes.ts";
 import { requireComponent } from "../fixtures/component.ts";
 import { type Fleet, startFleet, step } from "../fixtures/fleet.ts";
 import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
+import { openTerminal } from "../fixtures/terminal.ts";
 
-/** A tree that notes its processes; it goes on until it is ended. `trap` is what its shells do with signals. */
+/** Two processes that note their numbers and go on until they are ended. `trap` is what they do with signals. */
 const tree = (pids: string, trap = ""): string =>
-  `${trap}(${trap}echo $$ >> ${pids}; while :; do sleep 0.2; done) & echo $! >> ${pids}
+  `${trap} echo $$ >> ${pids}; while :; do sleep 0.2; done & echo $! >> ${pids}
    echo ready; while :; do sleep 0.2; done`;
 
 /** Starts a command, and waits until it has printed `ready`. */
@@ -115,18 +116,9 @@ Deno.test({
     await using fleet = await startFleet();
     const pids = `${fleet.scratch}/terminal`;
     const line = `openbox -t box '${tree(pids, 'trap "" TERM HUP;').replaceAll("\n", " ")}'`;
-    const terminal = new Deno.Command("script", {
-      args: ["-qefc", line, "/dev/null"],
-      clearEnv: true,
-      env: { ...fleet.env, TERM: "xterm" },
-      stdin: "piped",
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
+    await using terminal = openTerminal(line, fleet.env);
     await pidsIn(pids, 2);
-    terminal.kill("SIGKILL"); // its end of the terminal is gone with it
-    await terminal.status;
-    await terminal.stdin.close().catch(() => {});
+    terminal.vanish();
     await allGone(pids, 5000);
   },
 });
@@ -139,27 +131,12 @@ Deno.test({
     // the shell here gets each Ctrl-C too, and would end of it
     const line =
       `trap : INT; openbox -t box 'trap "" INT; echo rea""dy; while :; do sleep 0.1; done'; echo code=$?`;
-    const terminal = new Deno.Command("script", {
-      args: ["-qefc", line, "/dev/null"],
-      clearEnv: true,
-      env: { ...fleet.env, TERM: "xterm" },
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "null",
-    }).spawn();
-    const writer = terminal.stdin.getWriter();
-    let seen = "";
-    const reading = (async () => {
-      for await (const chunk of terminal.stdout) seen += text(chunk);
-    })();
-    await eventually("the command runs", () => seen.includes("ready"), 15_000);
-    await writer.write(new Uint8Array([3]));
+    await using terminal = openTerminal(line, fleet.env);
+    await terminal.shows("ready");
+    await terminal.type("\x03");
     await new Promise((resolve) => setTimeout(resolve, 300));
-    assert(!seen.includes("code="), seen);
-    await writer.write(new Uint8Array([3]));
-    await eventually("the CLI ends", () => seen.includes("code=130"), 2000);
-    await writer.close();
-    await terminal.status;
-    await reading;
+    assert(!terminal.seen().includes("code="), terminal.seen());
+    await terminal.type("\x03");
+    await terminal.shows("code=130", 2000);
   },
 });

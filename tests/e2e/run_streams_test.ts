@@ -4,6 +4,7 @@ import { concat, text } from "../../src/bytes.ts";
 import { requireComponent } from "../fixtures/component.ts";
 import { startFleet, step } from "../fixtures/fleet.ts";
 import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
+import { openTerminal } from "../fixtures/terminal.ts";
 
 const MIB = 1024 * 1024;
 
@@ -140,24 +141,9 @@ Deno.test({
   async fn() {
     await using fleet = await startFleet();
     const line = "openbox -t box echo ra''n; echo code=$?; read word; echo got=$word";
-    const child = new Deno.Command("script", {
-      args: ["-qefc", line, "/dev/null"],
-      clearEnv: true,
-      env: { ...fleet.env, TERM: "xterm" },
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "null",
-    }).spawn();
-    const writer = child.stdin.getWriter();
-    let seen = "";
-    const reading = (async () => {
-      for await (const chunk of child.stdout) seen += text(chunk);
-    })();
-    await eventually("the command ends without a key", () => seen.includes("code=0"), 15_000);
-    await writer.write(new TextEncoder().encode("hello\r"));
-    await eventually("the shell reads what follows", () => seen.includes("got=hello"), 5000);
-    await writer.close();
-    await child.status;
-    await reading;
+    await using terminal = openTerminal(line, fleet.env);
+    await terminal.shows("code=0"); // without a key
+    await terminal.type("hello\r");
+    await terminal.shows("got=hello");
   },
 });
