@@ -47,6 +47,11 @@ export function ownProcess(
     abort: () => input.abort(),
   });
 
+  /** Just started, the process may not be the leader of its group yet; once it exited, its number may be another's. */
+  const signalGroup = (signal: Deno.Signal): void => {
+    if (!sendSignal(-pid, signal) && !exited) sendSignal(pid, signal);
+  };
+
   let inCgroup = false;
   // where PID 1 is slow to reap, a group of zombies exists on; a cgroup does not count them
   const isGone = () => exited && (inCgroup ? cgroup!.isEmpty() : !groupExists(pid));
@@ -62,13 +67,13 @@ export function ownProcess(
     // once to each: a handler of SIGTERM must not run twice
     inCgroup = cgroup !== undefined && !cgroup.isEmpty();
     if (inCgroup) cgroup!.signal("SIGTERM");
-    else signalGroup(pid, "SIGTERM");
+    else signalGroup("SIGTERM");
     if (await goneWithin(GRACE_MS)) return;
     killTree();
     await goneWithin(KILL_MS);
   }
   const killTree = () => {
-    signalGroup(pid, "SIGKILL");
+    signalGroup("SIGKILL");
     cgroup?.signal("SIGKILL");
   };
   let terminated: Promise<void> | undefined, disposed: Promise<void> | undefined;
@@ -97,21 +102,19 @@ export function ownProcess(
       if (!goesOn()) return; // the number may be another process's by now
       if (ENDING.has(signal)) toldToEnd = true;
       if (signal === "SIGKILL") killTree();
-      else signalGroup(pid, signal);
+      else signalGroup(signal);
     },
     terminate,
     [Symbol.asyncDispose]: () => disposed ??= dispose(),
   };
 }
 
-function signalGroup(pgid: number, signal: Deno.Signal): void {
-  // just started, the process may not be the leader of its group yet
-  for (const target of [-pgid, pgid]) {
-    try {
-      return Deno.kill(target, signal);
-    } catch {
-      // gone, or become another user's
-    }
+function sendSignal(target: number, signal: Deno.Signal): boolean {
+  try {
+    Deno.kill(target, signal);
+    return true;
+  } catch {
+    return false; // gone, or become another user's
   }
 }
 
