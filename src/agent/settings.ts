@@ -5,6 +5,7 @@ import { type EnrollToken, parseEnrollToken } from "../ca/enroll_proof.ts";
 import { parseServerUrl, type ServerUrl } from "../client/server_url.ts";
 import { OpenboxError } from "../errors.ts";
 import { homePaths } from "../home/paths.ts";
+import { readStdinText, readTextFile } from "../home/text_file.ts";
 import type { Host } from "../host.ts";
 import { type Address, isUnspecified, parseAddress } from "../transport/address.ts";
 
@@ -69,7 +70,9 @@ export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<
     name: readName(text(flags.name, "OPENBOX_NAME")),
     tags: readTags(flags.tag, host),
     insecureHttp: flags.insecureHttp ?? isOn(host.env("OPENBOX_INSECURE_HTTP")),
-    tlsCa: tlsCa === undefined ? undefined : await readFile(tlsCa, "the certificate of --tls-ca"),
+    tlsCa: tlsCa === undefined
+      ? undefined
+      : await readTextFile(tlsCa, "the certificate of --tls-ca"),
     warnings: flags.token
       ? [
         "--token shows in `ps` to every user of this machine: better OPENBOX_ENROLL_TOKEN or --token-file",
@@ -98,9 +101,9 @@ function readTags(flag: readonly string[] | undefined, host: Host): readonly str
 
 async function readToken(flags: AgentFlags, host: Host): Promise<EnrollToken | undefined> {
   const [source, text] = flags.tokenFile === "-"
-    ? ["--token-file -", await readStdin(host)]
+    ? ["--token-file -", await readStdinText(host, "the enrollment token")]
     : flags.tokenFile
-    ? ["--token-file", await readFile(flags.tokenFile, "the enrollment token")]
+    ? ["--token-file", await readTextFile(flags.tokenFile, "the enrollment token")]
     : flags.token
     ? ["--token", flags.token]
     : ["OPENBOX_ENROLL_TOKEN", host.env("OPENBOX_ENROLL_TOKEN")];
@@ -114,34 +117,4 @@ async function readToken(flags: AgentFlags, host: Host): Promise<EnrollToken | u
       : `${source}: this is not an enrollment token of this openbox`,
     { hint: "openbox node token, where you are logged in, makes one: enroll_….…" },
   );
-}
-
-/** Certificates and tokens are small; a wrong path must not fill the memory. */
-const MAX_BYTES = 1024 * 1024;
-
-async function readFile(path: string, what: string): Promise<string> {
-  try {
-    using file = await Deno.open(path);
-    return await readText((buffer) => file.read(buffer), what);
-  } catch (error) {
-    if (error instanceof OpenboxError) throw error;
-    const reason = error instanceof Deno.errors.NotFound ? "there is no such file" : `${error}`;
-    throw new OpenboxError("bad_file", `Cannot read ${what} in ${path}: ${reason}`);
-  }
-}
-
-const readStdin = (host: Host): Promise<string> =>
-  readText((buffer) => host.stdin.read(buffer), "the enrollment token");
-
-async function readText(
-  read: (buffer: Uint8Array) => Promise<number | null>,
-  what: string,
-): Promise<string> {
-  const buffer = new Uint8Array(MAX_BYTES + 1);
-  for (let length = 0; length < buffer.length;) {
-    const count = await read(buffer.subarray(length));
-    if (count === null) return new TextDecoder().decode(buffer.subarray(0, length));
-    length += count;
-  }
-  throw new OpenboxError("bad_file", `Cannot read ${what}: it is longer than ${MAX_BYTES} bytes`);
 }

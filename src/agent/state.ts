@@ -1,16 +1,12 @@
-/**
- * `agent/agent.json`: who this node is. What is not ours in every part is refused by name and left as it
- * is: the Go program's file, a newer version's, one that an editor damaged.
- */
+/** `agent/agent.json`: who this node is. */
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import type { EnrollToken } from "../ca/enroll_proof.ts";
 import type { CaPublicKeys } from "../ca/keys.ts";
 import { parseServerUrl, type ServerUrl } from "../client/server_url.ts";
-import { OpenboxError } from "../errors.ts";
-import { readPrivateFile, writePrivateFile } from "../home/private_file.ts";
+import { readKeptJson, unusable } from "../home/kept_json.ts";
+import { writePrivateFile } from "../home/private_file.ts";
 import { Secret } from "../secret.ts";
-import { quoteWord } from "../shell_word.ts";
 import { certificateLine, parseCertificate, parseCertificateLine } from "../ssh/certificate.ts";
 import {
   authorizedLine,
@@ -57,7 +53,6 @@ export function parseHostCert(line: string): HostCert {
 }
 
 const VERSION = 1;
-const MAX_BYTES = 1024 * 1024;
 
 const line = v.pipe(v.string(), v.nonEmpty());
 const StateFile = v.object({
@@ -80,42 +75,22 @@ const StateFile = v.object({
   removed: v.optional(v.boolean(), false),
 });
 
+const KIND = {
+  schema: StateFile,
+  version: VERSION,
+  what: "a node's state",
+  goKey: "node_id",
+  remedy: "enroll this machine again: openbox node token",
+} as const;
+
 /** Undefined where this machine is no node yet. Throws `unsafe_file` or `bad_file` with the way out. */
 export async function readNodeState(path: string): Promise<NodeState | undefined> {
-  const text = await readPrivateFile(path, { maxBytes: MAX_BYTES });
-  if (text === undefined) return undefined;
-  const refuse = (why: string, cause?: unknown): never => {
-    throw new OpenboxError("bad_file", `Cannot use ${path}: ${why}`, {
-      hint: `mv ${quoteWord(path)} ${
-        quoteWord(`${path}.old`)
-      }, then enroll this machine again: openbox node token`,
-      cause,
-    });
-  };
-  if (text.startsWith("\ufeff")) return refuse("it begins with a byte order mark (an editor's)");
-  if (text.includes("\r")) return refuse("its lines end with CR LF (an editor's)");
-  let json: unknown;
+  const file = await readKeptJson(path, KIND);
+  if (file === undefined) return undefined;
   try {
-    json = JSON.parse(text);
-  } catch {
-    return refuse(text.trim() === "" ? "it is empty" : "it is not JSON, or only a part of it");
-  }
-  const { version, node_id } = (json ?? {}) as { version?: unknown; node_id?: unknown };
-  if (typeof version === "number" && version > VERSION) {
-    return refuse(`a newer openbox wrote it (version ${version})`);
-  }
-  if (version === undefined && node_id !== undefined) {
-    return refuse("the openbox that was written in Go made it, whose agents must enroll anew");
-  }
-  const parsed = v.safeParse(StateFile, json);
-  if (!parsed.success) {
-    const at = v.getDotPath(parsed.issues[0]);
-    return refuse(`it is not a node's state${at ? ` (${at})` : ""}`);
-  }
-  try {
-    return fromFile(parsed.output);
+    return fromFile(file);
   } catch (cause) {
-    return refuse((cause as Error).message, cause);
+    throw unusable(path, (cause as Error).message, KIND, cause);
   }
 }
 
