@@ -20,6 +20,8 @@ Deno.test("openbox version prints `openbox VERSION`", async () => {
   }
   const { version } = JSON.parse((await home.call(["version", "--json"])).out);
   assert.equal(version, VERSION);
+  const project = await Deno.readTextFile(new URL("../../../deno.json", import.meta.url));
+  assert.equal(JSON.parse(project).version, VERSION);
 });
 
 Deno.test("openbox nodes prints the columns that scripts read, `-` for no tags", async () => {

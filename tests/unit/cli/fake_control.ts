@@ -28,7 +28,12 @@ export const aNode = (fields: Partial<Node> = {}): Node => ({
   ...fields,
 });
 
-export function startFakeControl(): FakeControl {
+export interface FakeControlOptions {
+  /** Serve HTTPS with this certificate. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+export function startFakeControl({ tls }: FakeControlOptions = {}): FakeControl {
   const token = "obx_0123456789012345678901234567890123456789";
   let keys = generateCaKeys();
   const error = (status: number, code: string, text: string) =>
@@ -73,9 +78,9 @@ export function startFakeControl(): FakeControl {
     return Response.json(node);
   };
 
-  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, answer);
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {}, ...tls }, answer);
   const control: FakeControl = {
-    url: `http://127.0.0.1:${server.addr.port}`,
+    url: `${tls ? "https" : "http"}://127.0.0.1:${server.addr.port}`,
     token,
     fingerprint: caFingerprint(keys),
     requests: [],

@@ -206,3 +206,30 @@ Deno.test("logout forgets the login; every command then says how to log in", asy
   assert.equal(code, 3);
   assert.match(err, /^openbox: not_logged_in: .*\n +hint: openbox login --server URL/);
 });
+
+Deno.test("--tls-ca trusts a certificate of one's own, is kept, and without it the error says so", async () => {
+  const fixture = (name: string) => new URL(`../../fixtures/${name}`, import.meta.url).pathname;
+  const [cert, key] = await Promise.all(
+    ["tls.crt", "tls.key"].map((name) => Deno.readTextFile(fixture(name))),
+  );
+  await using home = await makeHome();
+  await using control = startFakeControl({ tls: { cert: cert!, key: key! } });
+  const stdin = control.token;
+  const refused = await home.call(login(control.url), { stdin });
+  assert.equal(refused.code, 6);
+  assert.match(refused.err, /^openbox: control_unreachable: .*\n +hint: --tls-ca FILE trusts/m);
+
+  const wrong = await home.call(login(control.url, "--tls-ca", fixture("tls.key")), { stdin });
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.err, /^openbox: bad_setting: .* holds no certificate/);
+
+  const good = await home.call(login(control.url, "--tls-ca", fixture("tls.crt")), { stdin });
+  assert.equal(good.out, `logged in as me on ${control.url}\n`);
+  assert.equal((await home.call(["nodes"])).code, 0);
+  const env = {
+    OPENBOX_SERVER: control.url,
+    OPENBOX_TOKEN: control.token,
+    OPENBOX_TLS_CA: fixture("tls.crt"),
+  };
+  assert.equal((await home.call(["whoami"], { env })).code, 0);
+});
