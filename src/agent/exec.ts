@@ -2,20 +2,17 @@
  * The act itself: one channel of a verified user, one command. Whatever it may not do, or this node
  * cannot, is refused before anything starts; from the start on the channel is told how it ended.
  */
-import { OUTCOME_REQUEST } from "../api/run.ts";
-import type { Outcome } from "../api/run.ts";
-import { utf8 } from "../bytes.ts";
 import type { VerifiedUser } from "../ca/verifier.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
-import { escape } from "../escape.ts";
-import type { Exit, IsolationBackend, Process } from "../isolation/backend.ts";
+import type { IsolationBackend, Process } from "../isolation/backend.ts";
 import { formatIsolation, type IsolationSpec, NATIVE, parseIsolation } from "../isolation/spec.ts";
 import { log } from "../log.ts";
-import type { OutputStream, RemoteExit, ServerChannel } from "../ssh/channel.ts";
-import { equalBytes } from "../bytes.ts";
+import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
+import { equalBytes, utf8 } from "../bytes.ts";
 import { type Login, loginEnvironment } from "./login.ts";
-import { isOurs, readWantedRun, type WantedRun } from "./run_request.ts";
+import { type Ended, logFields, tell } from "./run_end.ts";
+import { readWantedRun, type WantedRun } from "./run_request.ts";
 
 export interface ExecDeps {
   readonly backends: readonly IsolationBackend[];
@@ -40,7 +37,7 @@ export async function serveChannel(
       user: user.userName,
       serial: String(user.serial),
       ...(runId !== undefined && { run: runId }),
-      ...fieldsOf(ended),
+      ...logFields(ended),
       ms: deps.clock.now() - startedAt,
     });
   };
@@ -55,11 +52,6 @@ export async function serveChannel(
   await using _ = process;
   await finish(await attend(process, wanted, channel, deps), wanted.runId);
 }
-
-type Ended =
-  | Exit
-  | { readonly kind: "timeout" }
-  | { readonly kind: "not_started"; readonly error: OpenboxError };
 
 /** Asks for the proof: there is no other way to a process. */
 async function startRun(
@@ -198,75 +190,4 @@ async function pass(
 async function sleepLong(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
   const MOST = 2 ** 31 - 1;
   for (let left = ms; left > 0; left -= MOST) await clock.sleep(Math.min(left, MOST), { signal });
-}
-
-const TIMEOUT = 124, NOT_STARTED = 255;
-
-async function tell(ended: Ended, channel: ServerChannel<VerifiedUser>): Promise<void> {
-  if (isOurs(channel)) {
-    channel.sendRequest(OUTCOME_REQUEST, utf8(JSON.stringify(toOutcome(ended))));
-  } else if (ended.kind === "not_started") {
-    const { code, message, hint } = ended.error;
-    const lines = [
-      `openbox: ${code}: ${escape(message)}`,
-      ...(hint ? [`  hint: ${escape(hint)}`] : []),
-    ];
-    await channel.write("stderr", utf8(lines.join("\n") + "\n"));
-  }
-  await channel.end(toRemoteExit(ended));
-}
-
-function toOutcome(ended: Ended): Outcome {
-  const rest = { signal: null, error: null, session: null };
-  switch (ended.kind) {
-    case "exit":
-      return { ...rest, outcome: "exit", code: ended.code };
-    case "signal":
-      return { ...rest, outcome: "signal", code: 128 + ended.number, signal: ended.signal };
-    case "timeout":
-      return { ...rest, outcome: "timeout", code: TIMEOUT };
-    case "not_started": {
-      const { code, message, hint } = ended.error;
-      return {
-        ...rest,
-        outcome: "not_started",
-        code: NOT_STARTED,
-        error: { code, message, hint: hint ?? null },
-      };
-    }
-  }
-}
-
-/** The signals that RFC 4254 names; others carry our domain. */
-const STANDARD: ReadonlySet<string> = new Set(
-  "ABRT ALRM FPE HUP ILL INT KILL PIPE QUIT SEGV TERM USR1 USR2".split(" "),
-);
-
-function toRemoteExit(ended: Ended): RemoteExit {
-  switch (ended.kind) {
-    case "exit":
-      return ended;
-    case "signal":
-      return {
-        kind: "signal",
-        signal: STANDARD.has(ended.signal) ? ended.signal : `${ended.signal}@openbox.io`,
-      };
-    case "timeout":
-      return { kind: "exit", code: TIMEOUT };
-    case "not_started":
-      return { kind: "exit", code: NOT_STARTED };
-  }
-}
-
-function fieldsOf(ended: Ended): Record<string, unknown> {
-  switch (ended.kind) {
-    case "exit":
-      return { outcome: "exit", code: ended.code };
-    case "signal":
-      return { outcome: "signal", signal: ended.signal };
-    case "timeout":
-      return { outcome: "timeout" };
-    case "not_started":
-      return { outcome: "not_started", why: ended.error.code };
-  }
 }

@@ -6,7 +6,7 @@ import { parseServerUrl, type ServerUrl } from "../client/server_url.ts";
 import { OpenboxError } from "../errors.ts";
 import { homePaths } from "../home/paths.ts";
 import { readStdinText, readTextFile } from "../home/text_file.ts";
-import type { Host } from "../host.ts";
+import { type Host, isOn } from "../host.ts";
 import { type Address, isUnspecified, parseAddress } from "../transport/address.ts";
 
 /** The flags of `openbox agent`. */
@@ -80,10 +80,6 @@ export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<
       : [],
   };
 }
-
-/** A switch in the environment: set to anything but `0` and `false`. */
-const isOn = (value: string | undefined): boolean =>
-  value !== undefined && value !== "0" && value !== "false";
 
 function readName(name: string | undefined): string | undefined {
   const parsed = v.safeParse(v.optional(nameText("name")), name);

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { utf8 } from "../bytes.ts";
 import type { VerifiedUser } from "../ca/verifier.ts";
 import { createControlClient } from "../client/control_client.ts";
-import { isInsecure, requireSecure, type ServerUrl } from "../client/server_url.ts";
+import type { ServerUrl } from "../client/server_url.ts";
 import { OpenboxError } from "../errors.ts";
 import { writePrivateFile } from "../home/private_file.ts";
 import type { Host } from "../host.ts";
@@ -21,14 +21,15 @@ import { authenticate } from "./connection.ts";
 import { type Door, openDoor } from "./door.ts";
 import { enroll } from "./enroll.ts";
 import { serveChannel } from "./exec.ts";
-import { beat, removedError } from "./heartbeat.ts";
+import { type Access, chooseAccess, contradictions, usableState } from "./enrolled.ts";
+import { beat } from "./heartbeat.ts";
 import { localAddress } from "./local_address.ts";
 import { readLogin, readLoginPath } from "./login.ts";
 import { LiveNode } from "./node.ts";
 import { acceptEnv } from "./run_request.ts";
 import { logSshEvent } from "./ssh_log.ts";
 import { AGENT_PORT, type AgentSettings } from "./settings.ts";
-import { hashEnrollToken, type NodeState, readNodeState, writeNodeState } from "./state.ts";
+import { type NodeState, readNodeState, writeNodeState } from "./state.ts";
 
 export interface AgentOverrides {
   readonly transport?: Transport;
@@ -54,7 +55,7 @@ export async function startAgent(
 ): Promise<RunningAgent> {
   const { clock, signal } = host;
   await using stack = new AsyncDisposableStack();
-  const stored = usable(await readNodeState(settings.statePath), settings);
+  const stored = usableState(await readNodeState(settings.statePath), settings);
   for (const note of contradictions(settings, stored)) log("agent").warn(note);
   const access = chooseAccess(settings, stored);
 
@@ -152,61 +153,6 @@ export async function runAgent(settings: AgentSettings, host: Host): Promise<voi
   });
   await Promise.race([asked, agent.ended]);
   log("agent").info("ending: what still runs is ended");
-}
-
-/** The stored node, unless it was removed and somebody gave a token to enroll anew. */
-function usable(stored: NodeState | undefined, settings: AgentSettings): NodeState | undefined {
-  if (!stored?.removed) return stored;
-  const { enrollToken } = settings;
-  if (enrollToken && hashEnrollToken(enrollToken) !== stored.enrollTokenHash) return undefined;
-  throw removedError(stored.nodeId);
-}
-
-/** What was said at the start and does not hold, since this machine is a node already. */
-function contradictions(settings: AgentSettings, stored: NodeState | undefined): string[] {
-  if (!stored) return [];
-  const { server, enrollToken, name, tags } = settings;
-  const notes: string[] = [];
-  if (server && server.href !== stored.server.href) {
-    notes.push(`enrolled at ${stored.server.href}; the server ${server.href} is ignored`);
-  }
-  if (enrollToken && hashEnrollToken(enrollToken) !== stored.enrollTokenHash) {
-    notes.push(`enrolled as ${stored.name} (${stored.nodeId}); the enrollment token is ignored`);
-  }
-  if (name !== undefined && name !== stored.name) {
-    notes.push(`enrolled as ${stored.name}; the name ${name} is ignored: openbox node rename`);
-  }
-  if (tags && tags.toSorted().join() !== stored.tags.toSorted().join()) {
-    notes.push(
-      `enrolled with the tags ${
-        stored.tags.join(", ") || "-"
-      }; others are ignored: openbox node tag`,
-    );
-  }
-  return notes;
-}
-
-interface Access {
-  readonly server: ServerUrl;
-  readonly insecureHttp: boolean;
-  readonly tlsCa: string | undefined;
-}
-
-function chooseAccess(settings: AgentSettings, stored: NodeState | undefined): Access {
-  const server = stored?.server ?? settings.server;
-  if (!server) {
-    throw new OpenboxError("bad_setting", "Nothing says where the control plane is", {
-      hint: "openbox agent --server URL, or OPENBOX_SERVER",
-    });
-  }
-  const insecureHttp = settings.insecureHttp || (stored?.insecureHttp ?? false);
-  requireSecure(server, insecureHttp);
-  if (isInsecure(server)) {
-    log("agent").warn("plain HTTP to {server}: whoever is on the way can read the node's token", {
-      server: server.href,
-    });
-  }
-  return { server, insecureHttp, tlsCa: settings.tlsCa ?? stored?.tlsCa };
 }
 
 async function openAgentDoor(
