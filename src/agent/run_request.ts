@@ -25,9 +25,12 @@ export const ISOLATION_VARIABLE = "OPENBOX_ISOLATION";
 /** The `env` requests that are taken: what is openbox's own is the node's to set, but for the isolation asked for. */
 export const acceptEnv = (name: string): boolean => isEnvName(name) || name === ISOLATION_VARIABLE;
 
+/** The subsystems that there are: our own. */
+export const acceptSubsystem = (name: string): boolean => name === RUN_SUBSYSTEM;
+
 /** Whether our own client asks, who is told the outcome in a request of its own. */
 export const isOurs = ({ request }: Pick<ServerChannel<unknown>, "request">): boolean =>
-  request.kind === "subsystem" && request.name === RUN_SUBSYSTEM;
+  request.kind === "subsystem" && acceptSubsystem(request.name);
 
 /** Throws an OpenboxError for what cannot be read and for what this version does not do. */
 export async function readWantedRun(channel: ServerChannel<unknown>): Promise<WantedRun> {

@@ -26,7 +26,7 @@ import { beat } from "./heartbeat.ts";
 import { localAddress } from "./local_address.ts";
 import { readLogin, readLoginPath } from "./login.ts";
 import { LiveNode } from "./node.ts";
-import { acceptEnv } from "./run_request.ts";
+import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { logSshEvent } from "./ssh_log.ts";
 import { AGENT_PORT, type AgentSettings } from "./settings.ts";
 import { type NodeState, readNodeState, writeNodeState } from "./state.ts";
@@ -78,6 +78,7 @@ export async function startAgent(
     identity: () => ({ key: node.state.hostKey, certificate: node.state.hostCert.blob }),
     authenticate: (request) => authenticate(request, { clock, node }),
     acceptEnv,
+    acceptSubsystem,
     async onChannel(channel) {
       const deps = { backends: [backend], login, path, nodeId: state.nodeId, clock };
       const run = serveChannel(channel, { ...deps, stopping: ending.signal });

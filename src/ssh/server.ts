@@ -54,6 +54,8 @@ export interface SshServerOptions<Proof> {
   authenticate(request: AuthRequest): AuthDecision<Proof>;
   /** Whether an `env` request is taken; others are answered with a failure. */
   acceptEnv(name: string): boolean;
+  /** Whether there is such a subsystem; a channel that asks for another gets a failure. */
+  acceptSubsystem(name: string): boolean;
   /** Owns the channel from here on; what it rejects with is logged and ends the channel. */
   onChannel(channel: ServerChannel<Proof>): Promise<void>;
   /** One line an event that somebody may want to know of; `fields` hold no secret. */
@@ -295,7 +297,7 @@ function serve<Proof>(
   }
 
   function sessionEvents(proof: Proof): ChannelEvents {
-    return createServerChannel(proof, options.acceptEnv, (channel) => {
+    return createServerChannel(proof, options, (channel) => {
       options.onChannel(channel).catch((error) => {
         log("channel failed", { peer: remoteAddress, reason: String(error?.message ?? error) });
         transport.close(error as Error);

@@ -10,10 +10,15 @@ const MAX_ENV = 128, MAX_ENV_BYTES = 256 * 1024;
 /** Signals before the handler asked for them; a peer that sends more is told no. */
 const MAX_KEPT_SIGNALS = 16;
 
+export interface Accepts {
+  acceptEnv(name: string): boolean;
+  acceptSubsystem(name: string): boolean;
+}
+
 /** The events of one new session channel; `onStart` gets it once the client said what it is for. */
 export function createServerChannel<Proof>(
   proof: Proof,
-  acceptEnv: (name: string) => boolean,
+  accepts: Accepts,
   onStart: (channel: ServerChannel<Proof>) => void,
 ): ChannelEvents {
   const env = new Map<string, string>();
@@ -62,7 +67,7 @@ export function createServerChannel<Proof>(
           const name = fields.text(), value = readValue(fields);
           envBytes += name.length + (value?.length ?? 0);
           const room = env.size < MAX_ENV && envBytes <= MAX_ENV_BYTES;
-          if (started || !room || value === undefined || !acceptEnv(name)) return false;
+          if (started || !room || value === undefined || !accepts.acceptEnv(name)) return false;
           env.set(name, value);
           return true;
         }
@@ -72,8 +77,10 @@ export function createServerChannel<Proof>(
         }
         case "shell":
           return start(channel, { kind: "shell" });
-        case "subsystem":
-          return start(channel, { kind: "subsystem", name: fields.text() });
+        case "subsystem": {
+          const name = fields.text();
+          return accepts.acceptSubsystem(name) && start(channel, { kind: "subsystem", name });
+        }
         case "signal": {
           const name = fields.text();
           if (signalled) signalled(name);

@@ -71,6 +71,7 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
       }
     },
     acceptEnv: () => false,
+    acceptSubsystem: () => true,
     async onChannel(channel) {
       node.channels++;
       const request = await readRequest(channel);

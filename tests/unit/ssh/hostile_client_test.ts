@@ -454,7 +454,10 @@ Deno.test("SSH-10: channels that forward, and unknown ones, are refused; the con
 });
 
 Deno.test("SSH-10: terminals, X11, agents and subsystems nobody knows get a failure, not a false success", async () => {
-  await using server = await serveSsh(ids, act, { acceptEnv: () => false });
+  await using server = await serveSsh(ids, act, {
+    acceptEnv: () => false,
+    acceptSubsystem: () => false,
+  });
   await using peer = await connectAuthenticated(server.port, ids);
   const id = await openRawSession(peer);
   const requests: [string, ...Uint8Array[]][] = [
@@ -465,6 +468,7 @@ Deno.test("SSH-10: terminals, X11, agents and subsystems nobody knows get a fail
     ["env", str("A\0B"), str("1")],
     ["window-change", u32(0xffffffff), u32(0), u32(0), u32(0)],
     ["break", u32(0)],
+    ["subsystem", str("sftp")],
     ["exec", str("nul\0byte")],
   ];
   for (const [type, ...fields] of requests) {
