@@ -5,6 +5,7 @@ import type { ErrorBody } from "../api/error.ts";
 import { type Code, httpStatus, OpenboxError, toOpenboxError } from "../errors.ts";
 import { newRequestId } from "../ids.ts";
 import { log } from "../log.ts";
+import { sourceOf } from "../ssh/admission.ts";
 import { isAllowedHost, splitOrigin } from "./host_policy.ts";
 import { TooMany } from "./rate_limit.ts";
 import { readJsonBody } from "./request_body.ts";
@@ -82,15 +83,10 @@ const GUESSES: ReadonlySet<Code> = new Set(["unauthorized", "enroll_token_invali
 function counted(error: unknown, c: ControlContext, { refusals }: Control): OpenboxError {
   const failure = toOpenboxError(error);
   if (!GUESSES.has(failure.code)) return failure;
+  // what a proxy says in a header is not believed
   const wait = refusals.take(sourceOf(c.env.incoming.socket.remoteAddress ?? ""));
   return wait === 0 ? failure : new TooMany("Too many refused calls from this address", wait);
 }
-
-/** Somebody with IPv6 has a /64 of addresses at least. What a proxy says in a header is not believed. */
-const sourceOf = (address: string): string =>
-  address.includes(":") && !address.startsWith("::ffff:")
-    ? address.split(":").slice(0, 4).join(":")
-    : address;
 
 function respondError(
   c: ControlContext,

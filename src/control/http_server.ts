@@ -10,6 +10,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { ErrorBody } from "../api/error.ts";
 import { type Code, httpStatus, OpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
+import { watchAccepting } from "./accept_watch.ts";
 import type { App } from "./app.ts";
 import type { ListenAddress } from "./listen_address.ts";
 
@@ -80,9 +81,14 @@ export async function listen(
   server.on("clientError", refuse);
   await opened(server, address);
   server.on("error", (error) => log("control").error("listening failed", { error }));
+  const bound = server.address() as AddressInfo;
+  const watch = watchAccepting(server, {
+    listenAgain: () => server.listen({ port: bound.port, host: address.hostname }),
+  });
   return {
-    address: server.address() as AddressInfo,
+    address: bound,
     [Symbol.asyncDispose]() {
+      watch[Symbol.dispose]();
       ending = true;
       for (const outgoing of answering) outgoing.shouldKeepAlive = false;
       return drained(server, limits.drainTimeout);
@@ -115,14 +121,18 @@ const WHY: Readonly<Record<string, string>> = {
 
 function drained(server: Server, timeoutMs: number): Promise<void> {
   return new Promise((resolve) => {
-    // a connection is idle once its answer is out; nothing tells when, so it is looked for
-    const idle = setInterval(() => server.closeIdleConnections(), 50);
-    const late = setTimeout(() => server.closeAllConnections(), timeoutMs);
-    server.close(() => {
+    const end = () => {
       clearInterval(idle);
       clearTimeout(late);
       resolve();
-    });
+    };
+    // a connection is idle once its answer is out; nothing tells when, so it is looked for
+    const idle = setInterval(() => server.closeIdleConnections(), 50);
+    const late = setTimeout(() => {
+      server.closeAllConnections();
+      end();
+    }, timeoutMs);
+    server.close(end);
     server.closeIdleConnections();
   });
 }
