@@ -45,9 +45,17 @@ function controlRequest(c: ControlContext, origin: string): ControlRequest {
     origin,
     param: (name) => c.req.param(name) ?? "",
     query: (name) => c.req.query(name) || undefined,
-    authorization: c.env.incoming.headers.authorization,
+    authorization: authorization(c.env.incoming.rawHeaders),
     readBody: () => readJsonBody(c.env.incoming),
   };
+}
+
+/** Of two headers, readers on the way may have taken either: joined they are no token. */
+function authorization(rawHeaders: readonly string[]): string | undefined {
+  const values = rawHeaders.filter((_, i) =>
+    i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === "authorization"
+  );
+  return values.length > 0 ? values.join(", ") : undefined;
 }
 
 /** What every answer says: nobody keeps it, nobody guesses its type. */

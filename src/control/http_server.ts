@@ -9,6 +9,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { ErrorBody } from "../api/error.ts";
 import { type Code, httpStatus, OpenboxError } from "../errors.ts";
+import { newRequestId } from "../ids.ts";
 import { log } from "../log.ts";
 import { watchAccepting } from "./accept_watch.ts";
 import type { App } from "./app.ts";
@@ -144,7 +145,7 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
   // in a TLS handshake, or with nobody there, an answer would never be out
   if (!answer || !socket.writable) return void socket.destroy();
   const [code, text] = answer;
-  const body = Buffer.from(JSON.stringify({ error: text, code } satisfies ErrorBody));
+  const body = Buffer.from(JSON.stringify(errorBody(code, text)));
   const status = error.code === TIMED_OUT ? 408 : httpStatus(code);
   socket.end(
     `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\n` +
@@ -165,7 +166,12 @@ const REFUSED: Readonly<Record<string, readonly [Code, string]>> = {
 
 /** A URL or Host header that cannot be read; the routes have their own way out for errors. */
 const badRequest = (): Response =>
-  Response.json(
-    { error: "The request's address or Host header cannot be read", code: "bad_request" },
-    { status: 400 },
-  );
+  Response.json(errorBody("bad_request", "The request's address or Host header cannot be read"), {
+    status: 400,
+  });
+
+const errorBody = (code: Code, error: string): ErrorBody => ({
+  error,
+  code,
+  request_id: newRequestId(),
+});
