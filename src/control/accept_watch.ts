@@ -39,8 +39,11 @@ export function watchAccepting(
     knocking = true;
     try {
       const before = accepted;
-      // no descriptor left for the knock itself: then it is too early to listen anew, too
-      if (!await knock(server, everyMs / 2) || accepted !== before) return;
+      // twice, since a process that was held up finds its timers due before who came meanwhile
+      for (let times = 0; times < 2; times++) {
+        // no descriptor left for the knock itself: then it is too early to listen anew, too
+        if (!await knock(server, everyMs / 2) || accepted !== before) return;
+      }
       log("control").warn("no connection was accepted any more; listening anew");
       server.close();
       listenAgain();

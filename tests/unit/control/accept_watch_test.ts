@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { watchAccepting } from "../../../src/control/accept_watch.ts";
 import { eventually } from "../../fixtures/processes.ts";
 
-const EVERY_MS = 40;
+const EVERY_MS = 100;
 
 async function world(connections: number) {
   const server = createServer((_, outgoing) => outgoing.end("ok"));
@@ -45,7 +45,7 @@ const rounds = (count: number) => new Promise((resolve) => setTimeout(resolve, c
 
 Deno.test("a listener that accepts is left alone, however long nobody comes", async () => {
   await using it = await world(40);
-  await rounds(8);
+  await rounds(5);
   assert.equal(it.again(), 0);
 });
 
@@ -53,14 +53,14 @@ Deno.test("few connections are no reason to look", async () => {
   await using it = await world(3);
   let knocks = 0;
   it.server.on("connection", () => knocks++);
-  await rounds(8);
+  await rounds(5);
   assert.equal(knocks, 0);
 });
 
 Deno.test("one that is full is not taken for dead", async () => {
   await using it = await world(40);
   it.server.maxConnections = 40;
-  await rounds(8);
+  await rounds(5);
   assert.equal(it.again(), 0);
 });
 
