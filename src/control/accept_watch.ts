@@ -21,7 +21,7 @@ export function watchAccepting(
   { listenAgain, everyMs = EVERY_MS }: AcceptWatchOptions,
 ): Disposable {
   let open = 0, accepted = 0, seen = 0, openAtLast = 0;
-  let knocking = false;
+  let knocking = false, ended = false;
   server.on("connection", (socket) => {
     accepted++;
     openAtLast = ++open;
@@ -44,6 +44,7 @@ export function watchAccepting(
         // no descriptor left for the knock itself: then it is too early to listen anew, too
         if (!await knock(server, everyMs / 2) || accepted !== before) return;
       }
+      if (ended) return;
       log("control").warn("no connection was accepted any more; listening anew");
       server.close();
       listenAgain();
@@ -51,7 +52,12 @@ export function watchAccepting(
       knocking = false;
     }
   }
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  return {
+    [Symbol.dispose]() {
+      ended = true;
+      clearInterval(timer);
+    },
+  };
 }
 
 /** Connects to the server and waits a while; false where no connection could be made. */
