@@ -29,7 +29,9 @@ export function createApp(control: Control, routes: readonly Route[] = ROUTES): 
   app.notFound((c) => {
     requireAllowedHost(splitOrigin(c.req.url).hostname, control);
     const elsewhere = routes.filter((route) => isPath(route.path, c.req.path));
-    if (elsewhere.length === 0) throw new OpenboxError("not_found", `no such call: ${c.req.path}`);
+    if (elsewhere.length === 0) {
+      throw new OpenboxError("not_found", `no such call: ${c.req.path.slice(0, 200)}`);
+    }
     const error = new OpenboxError(
       "method_not_allowed",
       `${c.req.path} does not take ${c.req.method}`,
