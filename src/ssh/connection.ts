@@ -283,6 +283,19 @@ export class Channel {
   /** After what was written. */
   async sendEof(): Promise<void> {
     await this.#writing;
+    this.#eof();
+  }
+
+  /** The end, after what was written: these requests, EOF and close, which leave together. */
+  async finish(requests: () => void): Promise<void> {
+    await this.#writing;
+    requests();
+    this.#eof();
+    this.stdout.discard();
+    this.sendClose();
+  }
+
+  #eof(): void {
     if (!this.writable) return;
     this.#sentEof = true;
     this.#transport.send(Buffer.from([MESSAGE.CHANNEL_EOF]), this.#remote);
