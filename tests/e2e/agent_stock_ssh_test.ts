@@ -154,7 +154,6 @@ Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
       ]);
       await refused("isolation_invalid", ["echo ran"], ["-o", "SetEnv=OPENBOX_ISOLATION=chroot"]);
       await refused("not_supported", ["sftp"], ["-s"]);
-      await refused("not_supported", [], ["-T"]);
     },
   );
 
