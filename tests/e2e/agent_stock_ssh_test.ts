@@ -1,69 +1,12 @@
 /** Stock OpenSSH against our agent, with a certificate from a dispatch and one @cert-authority line. */
 import assert from "node:assert/strict";
-import { type Fleet, startFleet, step } from "../fixtures/fleet.ts";
+import { startFleet, step } from "../fixtures/fleet.ts";
 import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
-
-interface Stock {
-  /** Arguments of ssh up to the command. */
-  readonly args: readonly string[];
-  run(
-    command: readonly string[],
-    options?: { input?: Uint8Array; flags?: readonly string[] },
-  ): Promise<{
-    code: number;
-    stdout: Uint8Array;
-    out: string;
-    err: string;
-  }>;
-}
-
-async function prepare(fleet: Fleet): Promise<Stock> {
-  const at = (name: string) => `${fleet.scratch}/${name}`;
-  await new Deno.Command("ssh-keygen", { args: ["-q", "-t", "ed25519", "-N", "", "-f", at("key")] })
-    .output();
-  const [type, blob] = (await Deno.readTextFile(at("key.pub"))).split(" ");
-  const reply = await fetch(`${fleet.url}/v1/dispatch`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${fleet.token}`, "content-type": "application/json" },
-    body: JSON.stringify({ tag: "box", client_pubkey: `${type} ${blob}` }),
-  });
-  const answer = await reply.json();
-  await Deno.writeTextFile(at("key-cert.pub"), `${answer.user_cert}\n`);
-  await Deno.writeTextFile(at("known_hosts"), `@cert-authority * ${answer.host_ca_pubkey}\n`);
-  const [host, port] = answer.addr.split(":");
-  const options = [
-    "BatchMode=yes",
-    "IdentitiesOnly=yes",
-    `CertificateFile=${at("key-cert.pub")}`,
-    `UserKnownHostsFile=${at("known_hosts")}`,
-    `HostKeyAlias=${answer.node_id}`,
-    "StrictHostKeyChecking=yes",
-  ];
-  const args = ["-F", "none", "-i", at("key"), "-p", port, ...options.flatMap((o) => ["-o", o])];
-  const target = `${answer.principal}@${host}`;
-  return {
-    args: [...args, target],
-    async run(command, { input, flags = [] } = {}) {
-      const child = new Deno.Command("ssh", {
-        args: [...args, ...flags, target, ...command],
-        stdin: "piped",
-        stdout: "piped",
-        stderr: "piped",
-      }).spawn();
-      const fed = new Blob([new Uint8Array(input ?? [])]).stream().pipeTo(child.stdin).catch(
-        () => {},
-      );
-      const { code, stdout, stderr } = await child.output();
-      await fed;
-      const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-      return { code, stdout, out: text(stdout), err: text(stderr) };
-    },
-  };
-}
+import { prepareStockSsh } from "../fixtures/stock_ssh.ts";
 
 Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
   await using fleet = await startFleet();
-  const ssh = await prepare(fleet);
+  const ssh = await prepareStockSsh(fleet);
 
   await step(t, "RUN-1, RUN-5: streams and exit codes", async () => {
     const both = await ssh.run(["printf out; printf err >&2; exit 7"]);
