@@ -78,6 +78,44 @@ Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
     Deno.kill(pid!, "SIGKILL");
   });
 
+  await step(t, "RUN-20: ssh -tt has a terminal: one stream, its exit code", async () => {
+    const line = "tty -s && echo $TERM; echo err >&2; exit 6";
+    const { code, out } = await ssh.run([line], { flags: ["-tt"] });
+    assert.deepEqual([code, out.replace(/^\S+/, "TERM")], [6, "TERM\r\nerr\r\n"]);
+  });
+
+  await step(
+    t,
+    "RUN-21: without a command the login's shell, with a terminal or without",
+    async () => {
+      const input = new TextEncoder().encode("shopt -q login_shell && echo login; tty; exit 5\n");
+      const plain = await ssh.run([], { input, flags: ["-T"] });
+      assert.deepEqual([plain.code, plain.out], [5, "login\nnot a tty\n"]);
+      const shown = await ssh.run([], { input, flags: ["-tt"] });
+      assert.equal(shown.code, 5);
+      assert.match(shown.out, /login\r\n\/dev\/\S+\r\n/);
+    },
+  );
+
+  await step(t, "RUN-11: a killed ssh with a terminal ends its shell and jobs", async () => {
+    const pids = `${fleet.scratch}/hung-up`;
+    const child = new Deno.Command("ssh", {
+      args: [...ssh.args.slice(0, -1), "-tt", ssh.args.at(-1)!],
+      stdin: "piped",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    const writer = child.stdin.getWriter();
+    await writer.write(
+      new TextEncoder().encode(`echo $$ >${pids}; nohup sleep 300 & echo $! >>${pids}\n`),
+    );
+    const started = await pidsIn(pids, 2);
+    child.kill("SIGKILL");
+    await child.status;
+    await writer.close().catch(() => {});
+    await eventually("its tree is gone", () => !started.some(isAlive), 5_000);
+  });
+
   await step(
     t,
     "what this version does not serve is refused in one line, and nothing runs",
@@ -96,7 +134,9 @@ Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
         "SetEnv=OPENBOX_ISOLATION=docker:debian",
       ]);
       await refused("isolation_invalid", ["echo ran"], ["-o", "SetEnv=OPENBOX_ISOLATION=chroot"]);
-      await refused("not_supported", ["sftp"], ["-s"]);
+      const sftp = await ssh.run(["sftp"], { flags: ["-s"] });
+      assert.deepEqual([sftp.code, sftp.out], [255, ""]);
+      assert.match(sftp.err, /subsystem request failed/);
     },
   );
 
