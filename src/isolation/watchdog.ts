@@ -7,7 +7,7 @@ import { systemClock } from "../clock.ts";
 import { log } from "../log.ts";
 
 export interface Watchdog extends AsyncDisposable {
-  /** From now on the group dies with this process, until disposed. */
+  /** From now on the group and its cgroup, one in `cgroups`, die with this process, until disposed. */
   guard(pgid: number, cgroup: string | undefined): Disposable;
 }
 
@@ -22,8 +22,9 @@ export interface WatchdogOptions {
 const GRACE = "0.3";
 
 /**
- * Only builtins until the end comes. `+PGID:CGROUP` and `-PGID:CGROUP` are its lines. `kill -s X -- -PG`
- * is what dash, bash, zsh and ksh read alike; busybox wants it without `--`.
+ * Only builtins until the end comes. `+PGID:CGROUP` and `-PGID:CGROUP` are its lines, the cgroup by its
+ * name alone: a shell reads a line byte by byte. `kill -s X -- -PG` is what dash, bash, zsh and ksh read
+ * alike; busybox wants it without `--`.
  */
 const SCRIPT = `
 trap '' HUP INT TERM QUIT PIPE
@@ -40,7 +41,6 @@ while IFS= read -r line; do
 done
 send() { for run in $runs; do kill -s "$1" -- "-\${run%%:*}" || kill -s "$1" "-\${run%%:*}"; done; }
 end_cgroup() {
-  [ -n "$1" ] || return 0
   if [ -e "$1/cgroup.kill" ]; then echo 1 >"$1/cgroup.kill"; return; fi
   pass=0
   while [ $pass -lt 50 ] && read -r pid <"$1/cgroup.procs"; do
@@ -53,7 +53,9 @@ case $runs in
     send TERM
     sleep ${GRACE}
     send KILL
-    for run in $runs; do end_cgroup "\${run#*:}"; done
+    for run in $runs; do
+      [ -z "\${run#*:}" ] || end_cgroup "$2/\${run#*:}"
+    done
     ;;
 esac
 [ -n "$1" ] && rm -rf -- "$1"
@@ -106,7 +108,7 @@ export function startWatchdog({ directory, cgroups }: WatchdogOptions): Promise<
   const kept = keep(spawn());
   return Promise.resolve({
     guard(pgid, cgroup) {
-      const run = `${pgid}:${cgroup ?? ""}`;
+      const run = `${pgid}:${cgroup?.slice(cgroup.lastIndexOf("/") + 1) ?? ""}`;
       guarded.add(run);
       tell(`+${run}`);
       return {

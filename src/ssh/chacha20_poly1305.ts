@@ -93,6 +93,7 @@ export class ChaChaPolyCipher {
   outSeqno: number;
   readonly #keys: CipherKeys;
   readonly #write: (bytes: Uint8Array) => void;
+  #packet: Buffer = Buffer.alloc(0);
   #freed = false;
 
   constructor(keys: CipherKeys, sequence: number, write: (bytes: Uint8Array) => void) {
@@ -105,12 +106,18 @@ export class ChaChaPolyCipher {
     this.#freed = true;
   }
 
-  /** Room for a payload at offset 5, length and padding filled in. */
+  /**
+   * Room for a payload at offset 5, length and padding filled in. The same memory each time: ssh2
+   * encrypts a packet before it asks for the next.
+   */
   allocPacket(payloadLength: number): Buffer {
     const unpadded = 1 + payloadLength;
     let padding = BLOCK - unpadded % BLOCK;
     if (padding < 4) padding += BLOCK;
-    const packet = Buffer.allocUnsafe(LENGTH_BYTES + unpadded + padding);
+    const length = LENGTH_BYTES + unpadded + padding;
+    const packet = length <= this.#packet.length
+      ? this.#packet.subarray(0, length)
+      : this.#packet = Buffer.allocUnsafe(length);
     packet.writeUInt32BE(unpadded + padding);
     packet[LENGTH_BYTES] = padding;
     randomFillSync(packet, LENGTH_BYTES + unpadded, padding);

@@ -57,7 +57,7 @@ async function start(options: RunOptions, runId: string, host: Host): Promise<Re
   const login = await readLogin(host);
   await using _waiting = showWaiting("connecting …", host);
   await using control = createControlClient(login);
-  const { dial } = await import("../../transport/tcp.ts");
+  const { dial } = await import("../../transport/dial.ts");
   const deps: ExecDeps = {
     control,
     key: await userKey(login, host),
