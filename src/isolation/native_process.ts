@@ -83,7 +83,7 @@ export function ownProcess(
     }
     signalTree("SIGTERM");
     if (await goneWithin(pty ? GRACE_MS - HANGUP_MS : GRACE_MS)) return;
-    killTree();
+    await killTree();
     await goneWithin(KILL_MS);
   }
   const signalTree = (signal: Deno.Signal) => {
@@ -91,13 +91,19 @@ export function ownProcess(
     signalGroup(signal);
     for (const job of jobs) sendSignal(-job, signal);
   };
-  const killTree = () => {
+  const killTree = async () => {
+    if (pty && !cgroup && jobs.length === 0) jobs = await groupsOn(pty.path);
     signalGroup("SIGKILL");
     cgroup?.signal("SIGKILL");
     for (const job of jobs) sendSignal(-job, "SIGKILL");
   };
   let terminated: Promise<void> | undefined, disposed: Promise<void> | undefined;
   const terminate = () => terminated ??= endTree();
+
+  // a pipe that nobody reads ends its writer by itself, a terminal that nobody looks at does not
+  pty?.abandoned.then(() => {
+    if (!exited) void terminate();
+  });
 
   async function dispose(): Promise<void> {
     const byItself = !goesOn() && !toldToEnd;
@@ -122,7 +128,7 @@ export function ownProcess(
     kill(signal) {
       if (!goesOn()) return; // the number may be another process's by now
       if (ENDING.has(signal)) toldToEnd = true;
-      if (signal === "SIGKILL") killTree();
+      if (signal === "SIGKILL") void killTree();
       else signalGroup(signal);
     },
     resize: (size) => pty?.resize(size),

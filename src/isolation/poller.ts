@@ -3,10 +3,14 @@
  * operations included, so a thread for each terminal would stop the agent at the thirty-second.
  */
 import { type Libc, POLLIN, POLLOUT, SYSTEM } from "./libc.ts";
+import { systemClock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 
 /** A writer looks again this often at the least: not every system wakes it for each byte of room. */
 const WRITER_MS = 100;
+
+/** After a poll that failed, so that one that goes on failing costs no whole core. */
+const FAILED_MS = 10;
 
 interface Waiting {
   readonly fd: number;
@@ -75,8 +79,9 @@ export class Poller implements AsyncDisposable {
       const fds = new Int32Array([this.#wake[0], POLLIN, ...waiting.flatMap(pollfd)]);
       const writes = waiting.some(({ events }) => (events & POLLOUT) !== 0);
       this.#polling = true;
-      await this.#libc.poll(fds, writes ? WRITER_MS : -1);
+      const count = await this.#libc.poll(fds, writes ? WRITER_MS : -1);
       this.#polling = false;
+      if (count < 0) await systemClock.sleep(FAILED_MS);
       if (this.#woken) {
         this.#woken = false;
         this.#libc.read(this.#wake[0], new Uint8Array(16));

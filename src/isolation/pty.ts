@@ -14,6 +14,8 @@ export interface Pty extends Disposable {
   readonly path: string;
   /** What its programs print; byte stream. Ends once the last program has closed it, after `release`. */
   readonly output: ReadableStream<Uint8Array>;
+  /** Resolves when the reader of `output` has given it up. */
+  readonly abandoned: Promise<void>;
   /** What is typed. A write resolves once the terminal took all of it, and rejects when nobody has it open. */
   readonly input: WritableStream<Uint8Array>;
   resize(size: ScreenSize): void;
@@ -30,8 +32,9 @@ export interface Ptys extends AsyncDisposable {
   open(size: ScreenSize): Pty;
 }
 
+/** Throws `unavailable` where the C library is not to be had. */
 export function openPtys(): Ptys {
-  const libc = openLibc();
+  const libc = loadLibc();
   const poller = new Poller(libc);
   const opened = new Set<Pty>();
   return {
@@ -48,8 +51,20 @@ export function openPtys(): Ptys {
   };
 }
 
+function loadLibc(): Libc {
+  try {
+    return openLibc();
+  } catch (cause) {
+    const message = `Cannot use terminals: ${(cause as Error).message}`;
+    throw new OpenboxError("unavailable", message, { hint: WITHOUT, cause });
+  }
+}
+
+const WITHOUT = "-T runs a command without a terminal";
+
 function openPty(size: ScreenSize, libc: Libc, poller: Poller, onClose: () => void): Pty {
   const { master, slave, path } = openPair(libc);
+  const abandoned = Promise.withResolvers<void>();
   let held = true, closed = false;
   const release = () => {
     if (held) libc.close(slave);
@@ -111,7 +126,9 @@ function openPty(size: ScreenSize, libc: Libc, poller: Poller, onClose: () => vo
         if (byobRequest) byobRequest.respond(count);
         else if (count > 0) controller.enqueue(into.subarray(0, count));
       },
+      cancel: () => abandoned.resolve(),
     }),
+    abandoned: abandoned.promise,
     input: new WritableStream({ write }),
     resize,
     release,
@@ -149,7 +166,7 @@ function openPair(libc: Libc): { master: number; slave: number; path: string } {
 
 const noTerminal = () =>
   new OpenboxError("unavailable", "Cannot open a terminal", {
-    hint: "the node is out of terminals or descriptors; -T runs a command without one",
+    hint: `the node is out of terminals or descriptors; ${WITHOUT}`,
   });
 
 /** c_iflag, the first word of struct termios, and a bit of it: both the same on Linux and macOS. */

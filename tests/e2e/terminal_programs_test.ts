@@ -44,6 +44,11 @@ async function work(pane: Pane, dir: string): Promise<string[]> {
   await keep();
   await pane.press("q");
 
+  await pane.enter("clear; top");
+  await pane.shows(/^top - .* load average/);
+  await pane.press("q");
+  await pane.shows(/>$/);
+
   await pane.enter("clear; echo go; cat");
   await pane.shows(/^go$/);
   await pane.enter("über");
@@ -60,7 +65,7 @@ async function work(pane: Pane, dir: string): Promise<string[]> {
 
 Deno.test({
   name: "RUN-20, RUN-21: vi, less, job control and resize in tmux, as ssh has them",
-  ...requireComponent("tmux", "vi", "less", "ssh", "bash"),
+  ...requireComponent("tmux", "vi", "less", "ssh", "bash", "ps"),
   async fn() {
     await using fleet = await startFleet();
     const ssh = await prepareStockSsh(fleet);

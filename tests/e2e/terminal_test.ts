@@ -80,6 +80,17 @@ Deno.test({
       assert.match(terminal.seen(), /code=130\r\n/);
     });
 
+    await step(t, "RUN-9: a terminal whose reader went away ends its command", async () => {
+      const pids = `${fleet.scratch}/unread`;
+      const from = Date.now();
+      const { out } = await fleet.shell(
+        `openbox -t box --tty 'echo $$ >${pids}; exec yes' </dev/null | head -1`,
+      );
+      assert.equal(out, "y\r\n");
+      await gone(await pidsIn(pids, 1));
+      assert.ok(Date.now() - from < 5000);
+    });
+
     await step(t, "RUN-20: a paste of 1 MiB arrives whole", async () => {
       const file = `${fleet.scratch}/paste`, paste = "0123456789abcde\n".repeat(65_536);
       await using terminal = openTerminal(

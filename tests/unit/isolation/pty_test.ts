@@ -182,6 +182,15 @@ test("RUN-14: what nobody reads stops the writer, not the others", async (backen
   assert.equal((await stuck.exit).kind, "signal");
 });
 
+test("RUN-9: a terminal that nobody looks at any more ends its command", async (backend) => {
+  const process = await backend.run(NATIVE, { ...command("yes"), env: ENV, terminal: SIZE });
+  const reader = process.stdout.getReader();
+  assert.match(text((await reader.read()).value!), /^y\r\n/);
+  await reader.cancel();
+  assert.deepEqual(await process.exit, { kind: "signal", signal: "HUP", number: 1 });
+  await process[Symbol.asyncDispose]();
+});
+
 test("input that nobody reads is no obstacle to the end", async (backend) => {
   const screen = await show(backend, "stty raw -echo; echo ready; sleep 300");
   await screen.shows("ready");
