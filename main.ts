@@ -103,11 +103,11 @@ function leaveOutputAlone(): void {
   try {
     new Deno.Command("/bin/stty", {
       args: ["-opost"],
+      clearEnv: true,
       stdin: "inherit",
       stdout: "null",
       stderr: "null",
-    })
-      .outputSync();
+    }).outputSync();
   } catch {
     // without the program, or the permission to run it, a few full-screen programs draw askew
   }
