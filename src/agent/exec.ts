@@ -130,6 +130,9 @@ function chooseIsolation(fixed: string | undefined, asked: string | undefined): 
   return spec;
 }
 
+/** A reason at hand: without one each abort makes an exception with its stack. */
+const DONE = new Error("the run is over");
+
 /** Passes the streams both ways until the command ended; a client that is gone ends it. */
 async function attend(
   process: Process,
@@ -163,7 +166,7 @@ async function attend(
     ]);
     return timedOut ? { kind: "timeout" } : exit;
   } finally {
-    over.abort();
+    over.abort(DONE);
   }
 }
 
@@ -203,7 +206,7 @@ async function pass(
   for (let part; !(part = await reader.read()).done;) {
     if (!await channel.write(stream, part.value)) giveUp();
   }
-  over.abort();
+  over.abort(DONE);
 }
 
 /** A timer's longest wait is 24 days. */

@@ -18,6 +18,9 @@ export interface WatchdogOptions {
   readonly cgroups: string | undefined;
 }
 
+/** How late the shell may learn that a run has ended. */
+const RELEASE_MS = 20;
+
 /** How long the dying get between SIGTERM and SIGKILL, in seconds. */
 const GRACE = "0.3";
 
@@ -72,9 +75,15 @@ export function startWatchdog({ directory, cgroups }: WatchdogOptions): Promise<
   const guarded = new Set<string>();
   const stopped = new AbortController();
   let stdin: WritableStreamDefaultWriter<Uint8Array> | undefined;
-  const tell = (line: string) => {
+  /** Ends of guards that the shell was not told yet. */
+  let released = "", releasing: ReturnType<typeof setTimeout> | undefined;
+  const tell = (lines: string) => {
+    const told = released + lines;
+    released = "";
+    clearTimeout(releasing);
+    releasing = undefined;
     // when the shell is gone another one is told about all that is guarded
-    stdin?.write(utf8(`${line}\n`)).catch(() => {});
+    if (told !== "") stdin?.write(utf8(told)).catch(() => {});
   };
 
   const spawn = (): Deno.ChildProcess => {
@@ -89,7 +98,7 @@ export function startWatchdog({ directory, cgroups }: WatchdogOptions): Promise<
       stderr: "null",
     }).spawn();
     stdin = shell.stdin.getWriter();
-    for (const run of guarded) tell(`+${run}`);
+    for (const run of guarded) tell(`+${run}\n`);
     return shell;
   };
 
@@ -110,16 +119,20 @@ export function startWatchdog({ directory, cgroups }: WatchdogOptions): Promise<
     guard(pgid, cgroup) {
       const run = `${pgid}:${cgroup?.slice(cgroup.lastIndexOf("/") + 1) ?? ""}`;
       guarded.add(run);
-      tell(`+${run}`);
+      tell(`+${run}\n`);
       return {
         [Symbol.dispose]() {
-          if (guarded.delete(run)) tell(`-${run}`);
+          if (!guarded.delete(run)) return;
+          // an end is in no hurry: it goes with the next beginning, which comes soon where it matters
+          released += `-${run}\n`;
+          releasing ??= setTimeout(() => tell(""), RELEASE_MS);
         },
       };
     },
     async [Symbol.asyncDispose]() {
       if (stopped.signal.aborted) return await kept;
       stopped.abort();
+      tell("");
       await stdin?.close().catch(() => {});
       await kept;
     },

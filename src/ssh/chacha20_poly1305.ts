@@ -9,8 +9,8 @@ import { createCipheriv, randomFillSync, timingSafeEqual } from "node:crypto";
 import createPoly1305 from "ssh2/lib/protocol/crypto/poly1305.js";
 
 const KEY_BYTES = 32, TAG_BYTES = 16, LENGTH_BYTES = 4, BLOCK = 8;
-/** ssh2's bound on a packet, both ways. */
-const MAX_PACKET = 35_000;
+/** What a packet may have: twice the data that is usual, and room for its head. */
+const MAX_PACKET = 70_000;
 /** The first block of a packet's key stream is for Poly1305's key; the packet begins with the second. */
 const FIRST_BLOCK = new Uint8Array(64);
 

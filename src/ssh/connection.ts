@@ -16,8 +16,8 @@ import { Reader, str, u32 } from "./wire.ts";
  */
 const FIRST_WINDOW = 256 * 1024, MAX_WINDOW = 4 * 1024 * 1024;
 const GROWTH_MS = 1000;
-/** ssh2 takes packets up to 35,000 bytes; this is what everybody uses. */
-const MAX_DATA = 32 * 1024;
+/** The most data that we put into one packet, whatever the peer would take. */
+const MAX_SENT = 64 * 1024;
 const MAX_U32 = 0xffffffff;
 const DATA = Buffer.from([MESSAGE.CHANNEL_DATA]);
 const EXTENDED = Buffer.from([MESSAGE.CHANNEL_EXTENDED_DATA]);
@@ -71,7 +71,7 @@ export class Connection {
         str("session"),
         u32(id),
         u32(FIRST_WINDOW),
-        u32(MAX_DATA),
+        u32(this.#transport.maxData),
       );
     });
   }
@@ -154,7 +154,7 @@ export class Connection {
       id,
       remoteId,
       window,
-      Math.min(maxData, MAX_DATA),
+      Math.min(maxData, MAX_SENT),
       events,
       () => this.#channels.delete(id),
     );
@@ -185,7 +185,7 @@ export class Connection {
       u32(remoteId),
       u32(id),
       u32(FIRST_WINDOW),
-      u32(MAX_DATA),
+      u32(this.#transport.maxData),
     );
   }
 
@@ -336,7 +336,9 @@ export class Channel {
 
   receive(stream: OutputStream | undefined, bytes: Uint8Array): void {
     if (bytes.length > this.#window) throw new ProtocolError("more data than the window allows");
-    if (bytes.length > MAX_DATA) throw new ProtocolError("more data than a packet may hold");
+    if (bytes.length > this.#transport.maxData) {
+      throw new ProtocolError("more data than a packet may hold");
+    }
     this.#window -= bytes.length;
     if (stream && !this.#sentClose) this[stream].push(bytes);
     else this.#consumed(bytes.length);

@@ -114,6 +114,10 @@ export class Transport {
   get sessionId(): Buffer {
     return this.#protocol.sessionId;
   }
+  /** The most data that the peer may put into one packet. */
+  get maxData(): number {
+    return this.#protocol.maxData;
+  }
   get closed(): boolean {
     return this.#closed;
   }

@@ -136,7 +136,7 @@ Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
       await refused("isolation_invalid", ["echo ran"], ["-o", "SetEnv=OPENBOX_ISOLATION=chroot"]);
       const sftp = await ssh.run(["sftp"], { flags: ["-s"] });
       assert.deepEqual([sftp.code, sftp.out], [255, ""]);
-      assert.match(sftp.err, /subsystem request failed/);
+      assert.match(sftp.err, /^subsystem request failed/);
     },
   );
 

@@ -63,7 +63,10 @@ Deno.test({
     );
 
     await step(t, "RUN-13: --timeout ends a terminal with 124", async () => {
-      await using terminal = openTerminal(around("openbox -t box --timeout 1s --tty sleep 300"), fleet.env);
+      await using terminal = openTerminal(
+        around("openbox -t box --timeout 1s --tty sleep 300"),
+        fleet.env,
+      );
       assert.match(await afterwards(terminal), /^code=124\r\nas before/);
     });
 
