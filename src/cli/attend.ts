@@ -17,7 +17,19 @@ export interface Attended {
 }
 
 const BROKEN_PIPE = 141;
-const ENDING = ["SIGTERM", "SIGHUP"] as const;
+
+/** What ends us, and the run with us: by the signal `told`. */
+interface Ending {
+  readonly by: readonly HostSignal[];
+  readonly told: string;
+}
+const ENDING: Ending = { by: ["SIGTERM", "SIGHUP"], told: "TERM" };
+/**
+ * What would end us without a word must not leave a terminal that was handed over. A shell on a terminal
+ * ignores TERM, and hands a hang-up on to its jobs.
+ */
+const ENDING_TERMINAL: Ending = { by: [...ENDING.by, "SIGQUIT"], told: "HUP" };
+
 const INPUT_CHUNK = 64 * 1024;
 /** How long a command that is being killed may still tell how it ended. */
 const FAREWELL_MS = 500;
@@ -32,8 +44,7 @@ export async function attend(
   host: Host,
   screen?: ScreenSize,
 ): Promise<Attended> {
-  // what would end us without a word must not leave a terminal that was handed over
-  using stopped = onSignals(run, screen ? [...ENDING, "SIGQUIT"] : ENDING, host);
+  using stopped = onSignals(run, screen ? ENDING_TERMINAL : ENDING, host);
   using _terminal = screen && connectTerminal(run, screen, host);
   void feed(run, host.stdin); // the command's end does not wait for it: a terminal has no end
   const finished = finish(run, sink);
@@ -97,7 +108,7 @@ async function feed(run: RemoteRun, stdin: Input): Promise<void> {
  */
 function onSignals(
   run: RemoteRun,
-  ending: readonly HostSignal[],
+  { by, told }: Ending,
   host: Host,
 ): { reason: Promise<Interrupted> } & Disposable {
   const stop = Promise.withResolvers<Interrupted>();
@@ -108,9 +119,9 @@ function onSignals(
     run.signal("KILL");
     stop.resolve(new Interrupted("SIGINT"));
   }));
-  for (const name of ending) {
+  for (const name of by) {
     handlers.use(host.onSignal(name, () => {
-      run.signal("TERM");
+      run.signal(told);
       stop.resolve(new Interrupted(name));
     }));
   }
