@@ -76,15 +76,51 @@ function ignoredSignals(): ReadonlySet<HostSignal> {
 const input: Input = {
   isTerminal: () => Deno.stdin.isTerminal(),
   setRaw: (raw) => Deno.stdin.setRaw(raw),
+  passThrough,
   read: (buffer) => whenReady(() => Deno.stdin.read(buffer)),
 };
+
+/** The ways in which this process ends without our code: an exit, and what nobody caught. */
+const LAST_EVENTS = ["unload", "error", "unhandledrejection"] as const;
+
+function passThrough(): Disposable {
+  const giveBack = () => {
+    for (const event of LAST_EVENTS) removeEventListener(event, giveBack);
+    try {
+      Deno.stdin.setRaw(false);
+    } catch {
+      // the terminal itself is gone
+    }
+  };
+  for (const event of LAST_EVENTS) addEventListener(event, giveBack);
+  Deno.stdin.setRaw(true);
+  leaveOutputAlone();
+  return { [Symbol.dispose]: giveBack };
+}
+
+/** Deno's raw mode goes on putting a carriage return before each newline, which moves a remote editor's cursor. */
+function leaveOutputAlone(): void {
+  try {
+    new Deno.Command("/bin/stty", {
+      args: ["-opost"],
+      clearEnv: true,
+      stdin: "inherit",
+      stdout: "null",
+      stderr: "null",
+    }).outputSync();
+  } catch {
+    // without the program, or the permission to run it, a few full-screen programs draw askew
+  }
+}
 
 function output(stream: typeof Deno.stdout | typeof Deno.stderr): Output {
   return {
     isTerminal: () => stream.isTerminal(),
-    columns() {
+    size() {
+      if (!stream.isTerminal()) return undefined;
       try {
-        return stream.isTerminal() ? Deno.consoleSize().columns : undefined;
+        const { columns, rows } = Deno.consoleSize();
+        return { cols: columns, rows };
       } catch {
         return undefined;
       }

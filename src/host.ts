@@ -28,14 +28,19 @@ export interface Input {
   read(buffer: Uint8Array): Promise<number | null>;
   /** Full raw mode: no echo, no signals from keys (cbreak leaves echo off after Ctrl-C on Deno). */
   setRaw(raw: boolean): void;
+  /**
+   * Hands the terminal over to a remote one until disposed: keys come as bytes, and what is printed reaches
+   * the screen as it is. However the process ends, if it is told, the terminal is given back.
+   */
+  passThrough(): Disposable;
 }
 
 export interface Output {
   isTerminal(): boolean;
   /** Writes all of `bytes`; rejects with `BrokenPipe` when the reader is gone. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Width of the terminal in columns, undefined where it is none. */
-  columns(): number | undefined;
+  /** Of the terminal, in characters; undefined where it is none. */
+  size(): { readonly cols: number; readonly rows: number } | undefined;
 }
 
 /** The reader of our output went away (`| head`): the process ends with 141 and says nothing. */

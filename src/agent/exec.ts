@@ -10,6 +10,7 @@ import { formatIsolation, type IsolationSpec, NATIVE, parseIsolation } from "../
 import { log } from "../log.ts";
 import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
 import { equalBytes, utf8 } from "../bytes.ts";
+import { quoteWord } from "../shell_word.ts";
 import { type Login, loginEnvironment } from "./login.ts";
 import { type Ended, logFields, tell } from "./run_end.ts";
 import { readWantedRun, type WantedRun } from "./run_request.ts";
@@ -59,7 +60,7 @@ async function startRun(
   wanted: WantedRun,
   { backends, login, path, nodeId }: ExecDeps,
 ): Promise<Process> {
-  checkPermission(user, wanted.line, login);
+  checkPermission(user, wanted, login);
   const spec = chooseIsolation(user.isolation, wanted.isolation);
   const backend = backends.find(({ kind }) => kind === spec.kind);
   if (!backend) {
@@ -69,16 +70,28 @@ async function startRun(
       { hint: `it has ${backends.map(({ kind }) => kind).join(", ")}` },
     );
   }
-  const { line, env, cwd } = wanted;
+  const { line, terminal, env, cwd } = wanted;
   return await backend.run(spec, {
-    line,
-    env: { ...loginEnvironment(login, { path: await path, nodeId }), ...env },
+    line: line ?? loginShell(login),
+    env: {
+      ...loginEnvironment(login, { path: await path, nodeId }),
+      ...(terminal && { TERM: terminal.term }),
+      ...env,
+    },
     cwd: cwd?.startsWith("/") ? cwd : cwd ? `${login.home}/${cwd}` : login.home,
+    terminal,
   });
 }
 
+/** On a terminal it is interactive by itself; without one it reads commands from its input. */
+const loginShell = ({ shell }: Login): Uint8Array => utf8(`exec ${quoteWord(shell)} -l`);
+
 /** What the certificate fixes, held or refused; never something else in its place. */
-function checkPermission(user: VerifiedUser, line: Uint8Array, login: Login): void {
+function checkPermission(
+  user: VerifiedUser,
+  { line, terminal }: Pick<WantedRun, "line" | "terminal">,
+  login: Login,
+): void {
   if (user.session !== undefined) {
     throw new OpenboxError("not_supported", "This node's openbox does not serve sessions", {
       hint: "run the command without -s",
@@ -90,7 +103,13 @@ function checkPermission(user: VerifiedUser, line: Uint8Array, login: Login): vo
       `This node runs commands as ${login.name} only, not as ${JSON.stringify(user.login)}`,
     );
   }
-  if (user.forceCommand !== undefined && !equalBytes(line, utf8(user.forceCommand))) {
+  if (terminal && !user.permitPty) {
+    throw new OpenboxError("cert_refused", "The certificate allows no terminal", {
+      hint: "-T runs a command without one",
+    });
+  }
+  const { forceCommand } = user;
+  if (forceCommand !== undefined && !(line && equalBytes(line, utf8(forceCommand)))) {
     throw new OpenboxError(
       "cert_refused",
       "The certificate allows one command only, and this is not it",
@@ -124,6 +143,7 @@ async function attend(
   const over = new AbortController();
   let timedOut = false;
   void feed(process, input, channel); // ends with the process, or with the channel
+  channel.onResize((size) => process.resize(size));
   channel.onSignal((name) => {
     if (SIGNALS.has(name)) process.kill(`SIG${name}` as Deno.Signal);
   });

@@ -5,12 +5,15 @@ import { isEnvName, MAX_RUN_REQUEST, RUN_SUBSYSTEM, RunRequest } from "../api/ru
 import { concat, fromBase64 } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
 import type { ByteSource, ServerChannel } from "../ssh/channel.ts";
+import { clampSize, isTerm, type TerminalRequest } from "../ssh/screen.ts";
 
 /** A run as its caller wants it; whether they may have it is decided where it starts. */
 export interface WantedRun {
   /** From our own client; a stock one has none. */
   readonly runId: string | undefined;
-  readonly line: Uint8Array;
+  /** Undefined: the login's shell. */
+  readonly line: Uint8Array | undefined;
+  readonly terminal: TerminalRequest | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string | undefined;
   readonly timeoutMs: number | undefined;
@@ -36,11 +39,13 @@ export const isOurs = ({ request }: Pick<ServerChannel<unknown>, "request">): bo
 export async function readWantedRun(channel: ServerChannel<unknown>): Promise<WantedRun> {
   const { request } = channel;
   switch (request.kind) {
-    case "exec": {
+    case "exec":
+    case "shell": {
       const { [ISOLATION_VARIABLE]: isolation, ...env } = Object.fromEntries(channel.env);
       return {
         runId: undefined,
-        line: request.command,
+        line: request.kind === "exec" ? request.command : undefined,
+        terminal: channel.terminal,
         env,
         cwd: undefined,
         timeoutMs: undefined,
@@ -48,8 +53,6 @@ export async function readWantedRun(channel: ServerChannel<unknown>): Promise<Wa
         input: new Uint8Array(),
       };
     }
-    case "shell":
-      throw notYet("an interactive shell");
     case "subsystem":
       if (!isOurs(channel)) throw notYet(`the subsystem ${JSON.stringify(request.name)}`);
       return await readHeader(channel.input);
@@ -59,7 +62,7 @@ export async function readWantedRun(channel: ServerChannel<unknown>): Promise<Wa
 /** What the protocol knows and this version refuses, so that nothing is half done. */
 const notYet = (what: string) =>
   new OpenboxError("not_supported", `This node's openbox does not serve ${what}`, {
-    hint: "give a command to run",
+    hint: "openbox help run says what there is",
   });
 
 const HEADER_MS = 10_000;
@@ -97,12 +100,22 @@ function parseHeader(bytes: Uint8Array): Omit<WantedRun, "input"> {
   }
   const parsed = v.safeParse(RunRequest, json);
   if (!parsed.success) throw malformed(parsed.issues[0]);
-  const { run_id, command, env, cwd, timeout_ms, ...rest } = parsed.output;
-  refuseLater(rest, command);
-  const line = fromBase64(command!);
-  if (!line) throw new OpenboxError("bad_request", "The run's command is not base64");
+  const { run_id, command, pty, env, cwd, timeout_ms, ...rest } = parsed.output;
+  refuseLater(rest);
+  const line = command === undefined ? undefined : fromBase64(command);
+  if (command !== undefined && !line) {
+    throw new OpenboxError("bad_request", "The run's command is not base64");
+  }
+  const terminal = pty && toTerminal(pty);
   for (const [name, value] of Object.entries(env)) checkVariable(name, value);
-  return { runId: run_id, line, env, cwd, timeoutMs: timeout_ms, isolation: undefined };
+  return { runId: run_id, line, terminal, env, cwd, timeoutMs: timeout_ms, isolation: undefined };
+}
+
+function toTerminal({ term, ...size }: TerminalRequest): TerminalRequest {
+  if (!isTerm(term)) {
+    throw new OpenboxError("bad_request", "The run's header names no kind of terminal");
+  }
+  return { term, ...clampSize(size) };
 }
 
 /** A key that we do not know is something that the caller wants held and that we would not hold. */
@@ -119,15 +132,11 @@ function malformed(issue: v.BaseIssue<unknown>): OpenboxError {
 }
 
 /** What is defined and comes with later versions. */
-function refuseLater(
-  { kind, ...rest }: Pick<v.InferOutput<typeof RunRequest>, "kind">,
-  command: string | undefined,
-): void {
+function refuseLater({ kind, ...rest }: Pick<v.InferOutput<typeof RunRequest>, "kind">): void {
   if (kind !== "run") throw notYet("sessions");
   for (const [name, value] of Object.entries(rest)) {
     if (value !== undefined) throw notYet(`${JSON.stringify(name)} of a run`);
   }
-  if (command === undefined) throw notYet("an interactive shell");
 }
 
 function checkVariable(name: string, value: string): void {

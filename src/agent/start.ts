@@ -79,6 +79,7 @@ export async function startAgent(
     authenticate: (request) => authenticate(request, { clock, node }),
     acceptEnv,
     acceptSubsystem,
+    permitPty: (user) => user.permitPty,
     async onChannel(channel) {
       const deps = { backends: [backend], login, path, nodeId: state.nodeId, clock };
       const run = serveChannel(channel, { ...deps, stopping: ending.signal });

@@ -3,10 +3,12 @@ import { abortable, deadline } from "../abort.ts";
 import type { Outcome } from "../api/run.ts";
 import type { RemoteRun } from "../client/exec.ts";
 import { OpenboxError } from "../errors.ts";
-import { BrokenPipe, type Host, type Input, Interrupted } from "../host.ts";
+import { BrokenPipe, type Host, type HostSignal, type Input, Interrupted } from "../host.ts";
 import type { ByteSource, OutputStream } from "../ssh/channel.ts";
+import type { ScreenSize } from "../ssh/screen.ts";
 import { errorDocument } from "./output.ts";
 import type { Sink } from "./sink.ts";
+import { connectTerminal } from "./terminal.ts";
 
 export interface Attended {
   readonly outcome: Outcome;
@@ -15,13 +17,35 @@ export interface Attended {
 }
 
 const BROKEN_PIPE = 141;
+
+/** What ends us, and the run with us: by the signal `told`. */
+interface Ending {
+  readonly by: readonly HostSignal[];
+  readonly told: string;
+}
+const ENDING: Ending = { by: ["SIGTERM", "SIGHUP"], told: "TERM" };
+/**
+ * What would end us without a word must not leave a terminal that was handed over. A shell on a terminal
+ * ignores TERM, and hands a hang-up on to its jobs.
+ */
+const ENDING_TERMINAL: Ending = { by: [...ENDING.by, "SIGQUIT"], told: "HUP" };
+
 const INPUT_CHUNK = 64 * 1024;
 /** How long a command that is being killed may still tell how it ended. */
 const FAREWELL_MS = 500;
 
-/** Resolves when the command has ended and its output is written, or when a signal ended the wait for it. */
-export async function attend(run: RemoteRun, sink: Sink, host: Host): Promise<Attended> {
-  using stopped = onSignals(run, host);
+/**
+ * Resolves when the command has ended and its output is written, or when a signal ended the wait for it.
+ * `screen` is the size that it was told, where it runs on a terminal.
+ */
+export async function attend(
+  run: RemoteRun,
+  sink: Sink,
+  host: Host,
+  screen?: ScreenSize,
+): Promise<Attended> {
+  using stopped = onSignals(run, screen ? ENDING_TERMINAL : ENDING, host);
+  using _terminal = screen && connectTerminal(run, screen, host);
   void feed(run, host.stdin); // the command's end does not wait for it: a terminal has no end
   const finished = finish(run, sink);
   const reason = await Promise.race([finished, stopped.reason]);
@@ -82,7 +106,11 @@ async function feed(run: RemoteRun, stdin: Input): Promise<void> {
  * The first Ctrl-C is the command's, as if it ran here; the second ends it and us. SIGTERM and SIGHUP
  * end both at once.
  */
-function onSignals(run: RemoteRun, host: Host): { reason: Promise<Interrupted> } & Disposable {
+function onSignals(
+  run: RemoteRun,
+  { by, told }: Ending,
+  host: Host,
+): { reason: Promise<Interrupted> } & Disposable {
   const stop = Promise.withResolvers<Interrupted>();
   const handlers = new DisposableStack();
   let interrupts = 0;
@@ -91,9 +119,9 @@ function onSignals(run: RemoteRun, host: Host): { reason: Promise<Interrupted> }
     run.signal("KILL");
     stop.resolve(new Interrupted("SIGINT"));
   }));
-  for (const name of ["SIGTERM", "SIGHUP"] as const) {
+  for (const name of by) {
     handlers.use(host.onSignal(name, () => {
-      run.signal("TERM");
+      run.signal(told);
       stop.resolve(new Interrupted(name));
     }));
   }

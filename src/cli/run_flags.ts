@@ -58,7 +58,7 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     repeat: true,
     brief: "Set a variable; without a value, to what it is here",
   },
-  { name: "tty", brief: "With a terminal (not yet in this version)" },
+  { name: "tty", brief: "With a terminal, which a run without a command has anyway" },
   { name: "no-tty", short: "T", brief: "Never with a terminal" },
   { name: "json", brief: "Output, and how it ended, as JSON lines" },
 ];

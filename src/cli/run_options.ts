@@ -7,6 +7,7 @@ import type { Host } from "../host.ts";
 import { type IsolationSpec, NATIVE, parseIsolation } from "../isolation/spec.ts";
 import { parseDuration } from "./duration.ts";
 import { notYet } from "./later.ts";
+import { chooseTerminal } from "./terminal.ts";
 import type { RunFlagName, RunFlagValues } from "./run_flags.ts";
 import { toShellLine } from "./words.ts";
 
@@ -18,17 +19,17 @@ export interface RunOptions {
 export function readRunOptions(
   flags: RunFlagValues,
   words: readonly string[],
-  host: Pick<Host, "env">,
+  host: Pick<Host, "env" | "stdin" | "stdout">,
 ): RunOptions {
   const one = (name: RunFlagName) => flags.get(name)?.[0];
   if (flags.has("session")) throw notYet("-s (a session)");
-  if (flags.has("tty")) throw notYet("--tty (a terminal)");
-  if (words.length === 0) throw notYet("a run without a command (a shell)");
+  const hasCommand = words.length > 0, terminal = chooseTerminal(flags, hasCommand, host);
   const timeout = one("timeout");
   return {
     target: { tag: one("tag"), node: one("node"), isolation: readIsolation(flags) },
     command: {
-      line: toShellLine(words),
+      line: hasCommand ? toShellLine(words) : undefined,
+      terminal,
       env: readEnv(flags.get("env") ?? [], host),
       cwd: one("cwd"),
       timeoutMs: timeout === undefined ? undefined : parseDuration(timeout, "--timeout"),

@@ -25,7 +25,7 @@ const helpFlag: StricliIntegration<Context> = {
     defaultForRouteMap: true,
     run(_app, { result }) {
       const { host } = this as unknown as Context; // the context that runTree gave
-      const style = { columns: host.stdout.columns(), color: usesColor(host.stdout, host) };
+      const style = { columns: host.stdout.size()?.cols, color: usesColor(host.stdout, host) };
       this.process.stdout.write(formatHelp(result.target, result.prefix, style));
     },
   },

@@ -30,14 +30,17 @@ import {
 } from "../ssh/client.ts";
 import { ChannelRefusedError } from "../ssh/connection.ts";
 import { type PrivateKey, splitLine } from "../ssh/key.ts";
+import type { ScreenSize, TerminalRequest } from "../ssh/screen.ts";
 import { u32 } from "../ssh/wire.ts";
 import type { ControlClient } from "./control_client.ts";
 import { type Target, toDispatchRequest } from "./target.ts";
 import type { CaAnswer } from "./trust.ts";
 
 export interface RunCommand {
-  /** The line for the shell. */
-  readonly line: string;
+  /** The line for the shell; absent: the login's shell itself. */
+  readonly line?: string;
+  /** Runs in one like this; what it prints then comes as stdout. */
+  readonly terminal?: TerminalRequest;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly timeoutMs?: number;
@@ -67,6 +70,8 @@ export interface RemoteRun extends AsyncDisposable {
   endInput(): void;
   /** To the command's whole group; the name without SIG. */
   signal(name: string): void;
+  /** The terminal's size from now on. */
+  resize(size: ScreenSize): void;
   /** Nobody reads stdout any more: the command finds its pipe closed. What still comes is thrown away. */
   closeOutput(): void;
   /** How it ended, once both outputs are read. Never rejects: what nobody can tell is `lost`. */
@@ -103,17 +108,22 @@ export async function openRun(
     write: (bytes) => channel.write(bytes),
     endInput: () => channel.endInput(),
     signal: (name) => channel.signal(name),
+    resize: (size) => channel.resize(size),
     closeOutput: () => channel.closeOutput(),
     end: readEnd(channel, answer.node_name),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
-function encodeRequest(runId: string, { line, env, cwd, timeoutMs }: RunCommand): Uint8Array {
+function encodeRequest(
+  runId: string,
+  { line, terminal, env, cwd, timeoutMs }: RunCommand,
+): Uint8Array {
   const request: RunRequest = {
     kind: "run",
     run_id: runId,
-    command: toBase64(utf8(line)),
+    ...(line !== undefined && { command: toBase64(utf8(line)) }),
+    ...(terminal && { pty: terminal }),
     ...(env && { env }),
     ...(cwd !== undefined && { cwd }),
     ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),

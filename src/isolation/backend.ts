@@ -7,6 +7,12 @@ export type Exit =
   | { readonly kind: "exit"; readonly code: number }
   | { readonly kind: "signal"; readonly signal: string; readonly number: number };
 
+/** Of a terminal, in characters. */
+export interface ScreenSize {
+  readonly cols: number;
+  readonly rows: number;
+}
+
 /** What is to run. */
 export interface Command {
   /** What `/bin/sh -c` gets, of any length. Bytes, since a command line need not be UTF-8; never NUL. */
@@ -15,6 +21,11 @@ export interface Command {
   readonly env: Readonly<Record<string, string>>;
   /** Absolute; the backend refuses one that is missing with `bad_directory` before anything starts. */
   readonly cwd: string;
+  /**
+   * Its three streams are a terminal of this size, which controls its session; `env` says which kind of
+   * terminal. All that it prints then comes as stdout, and stderr is empty.
+   */
+  readonly terminal?: ScreenSize;
 }
 
 /**
@@ -23,7 +34,10 @@ export interface Command {
  * the background lives on, where the isolation allows that. Idempotent.
  */
 export interface Process extends AsyncDisposable {
-  /** A write resolves once the pipe took it and rejects when nobody reads any more; close is EOF. */
+  /**
+   * A write resolves once the pipe took it and rejects when nobody reads any more; close is EOF, except on
+   * a terminal, which has none: a program there takes Ctrl-D for it.
+   */
   readonly stdin: WritableStream<Uint8Array>;
   /** End at EOF, or once the command has exited and its output has been quiet (a background job holds it open). */
   readonly stdout: ReadableStream<Uint8Array>;
@@ -32,7 +46,9 @@ export interface Process extends AsyncDisposable {
   readonly exit: Promise<Exit>;
   /** Signals the command's whole group, SIGKILL its whole tree. HUP, INT, QUIT, TERM and KILL tell it to end. */
   kill(signal: Deno.Signal): void;
-  /** SIGTERM, a grace, SIGKILL to the whole tree. Resolves once it is gone; what it wrote can still be read. */
+  /** Its terminal's size from now on, which its programs are told. Does nothing where it has none. */
+  resize(size: ScreenSize): void;
+  /** SIGTERM (on a terminal SIGHUP before it), a grace, SIGKILL to the whole tree. Resolves once it is gone; what it wrote can still be read. */
   terminate(): Promise<void>;
 }
 

@@ -9,6 +9,7 @@ import { type Cgroups, openCgroups } from "./cgroup.ts";
 import { keepInheritedFds } from "./inherited_fds.ts";
 import { Leftovers, ownProcess } from "./native_process.ts";
 import { findSetsid, LineFiles, startShell } from "./native_shell.ts";
+import type { Ptys } from "./pty.ts";
 import type { IsolationSpec } from "./spec.ts";
 import { startWatchdog } from "./watchdog.ts";
 
@@ -32,6 +33,9 @@ export async function openNativeBackend(
   stack.defer(() => Deno.remove(directory, { recursive: true }).catch(() => {}));
   const watchdog = stack.use(await startWatchdog({ directory, cgroups: cgroups?.path }));
   const leftovers = stack.adopt(new Leftovers(), (outputs) => outputs.cancel());
+  let opened: Promise<Ptys> | undefined;
+  const ptys = () => opened ??= import("./pty.ts").then(({ openPtys }) => openPtys());
+  stack.defer(async () => await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]());
   const running = new Set<Process>();
   stack.defer(async () => {
     await Promise.all([...running].map((one) => one[Symbol.asyncDispose]()));
@@ -44,7 +48,7 @@ export async function openNativeBackend(
     kind: "native",
     async run(spec, command, options = {}) {
       check(spec, command, options);
-      const started = await startShell(command, { cgroups, lines, setsid });
+      const started = await startShell(command, { cgroups, lines, setsid, ptys });
       const one = ownProcess(started, { watchdog, leftovers, onEnd: () => running.delete(one) });
       running.add(one);
       return one;

@@ -1,9 +1,10 @@
 /** A started shell as a Process: its streams, its end, and the end of whatever it started. */
 import process from "node:process";
+import { text } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
 import type { Exit, Process } from "./backend.ts";
 import type { StartedShell } from "./native_shell.ts";
-import { type Output, readOutput } from "./output.ts";
+import { type Output, readOutput, silentOutput } from "./output.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 /** Between SIGTERM and SIGKILL: both, and the wait for the end, fit into two seconds. */
@@ -11,6 +12,8 @@ const GRACE_MS = 1_500;
 /** For SIGKILL to take effect. What waits for a disk longer than that is not waited for. */
 const KILL_MS = 1_000;
 const POLL_MS = 10;
+/** Of the grace, for what takes a hang-up for the end, as an interactive shell does: SIGTERM it ignores. */
+const HANGUP_MS = 500;
 
 export interface OwnDeps {
   readonly watchdog: Watchdog;
@@ -27,20 +30,24 @@ const ENDING: ReadonlySet<Deno.Signal> = new Set([
 ]);
 
 export function ownProcess(
-  { child, cgroup, file }: StartedShell,
+  { child, cgroup, file, pty }: StartedShell,
   { watchdog, leftovers, onEnd }: OwnDeps,
 ): Process {
   const { pid } = child;
   const guard = watchdog.guard(pid, cgroup?.path);
   let exited = false, toldToEnd = false;
-  const exit = child.status.then(readStatus, readRejection).finally(() => exited = true);
+  const exit = child.status.then(readStatus, readRejection).finally(() => {
+    exited = true;
+    pty?.release();
+  });
 
   const quiet: Output[] = [];
-  const stdout = readOutput(child.stdout, exit, (output) => quiet.push(output));
-  const stderr = readOutput(child.stderr, exit, (output) => quiet.push(output));
+  const onQuiet = (output: Output) => void quiet.push(output);
+  const stdout = readOutput(pty?.output ?? child.stdout, exit, onQuiet);
+  const stderr = pty ? silentOutput() : readOutput(child.stderr, exit, onQuiet);
   const goesOn = () => !exited || !stdout.ended || !stderr.ended;
 
-  const input = child.stdin.getWriter();
+  const input = (pty?.input ?? child.stdin).getWriter();
   const stdin = new WritableStream<Uint8Array>({
     write: (bytes) => input.write(bytes),
     close: () => input.close(),
@@ -53,8 +60,10 @@ export function ownProcess(
   };
 
   let inCgroup = false;
+  /** Job control gives each job of a terminal a group of its own. */
+  let jobs: readonly number[] = [];
   // where PID 1 is slow to reap, a group of zombies exists on; a cgroup does not count them
-  const isGone = () => exited && (inCgroup ? cgroup!.isEmpty() : !groupExists(pid));
+  const isGone = () => exited && (inCgroup ? cgroup!.isEmpty() : ![pid, ...jobs].some(groupExists));
   async function goneWithin(ms: number): Promise<boolean> {
     for (const deadline = performance.now() + ms; !isGone();) {
       if (performance.now() > deadline) return false;
@@ -66,26 +75,44 @@ export function ownProcess(
     toldToEnd = true;
     // once to each: a handler of SIGTERM must not run twice
     inCgroup = cgroup !== undefined && !cgroup.isEmpty();
-    if (inCgroup) cgroup!.signal("SIGTERM");
-    else signalGroup("SIGTERM");
-    if (await goneWithin(GRACE_MS)) return;
-    killTree();
+    if (pty) {
+      if (!inCgroup) jobs = await groupsOn(pty.path);
+      signalTree("SIGHUP");
+      signalTree("SIGCONT"); // a job that is stopped hears it only then
+      if (await goneWithin(HANGUP_MS)) return;
+    }
+    signalTree("SIGTERM");
+    if (await goneWithin(pty ? GRACE_MS - HANGUP_MS : GRACE_MS)) return;
+    await killTree();
     await goneWithin(KILL_MS);
   }
-  const killTree = () => {
+  const signalTree = (signal: Deno.Signal) => {
+    if (inCgroup) return cgroup!.signal(signal);
+    signalGroup(signal);
+    for (const job of jobs) sendSignal(-job, signal);
+  };
+  const killTree = async () => {
+    if (pty && !cgroup && jobs.length === 0) jobs = await groupsOn(pty.path);
     signalGroup("SIGKILL");
     cgroup?.signal("SIGKILL");
+    for (const job of jobs) sendSignal(-job, "SIGKILL");
   };
   let terminated: Promise<void> | undefined, disposed: Promise<void> | undefined;
   const terminate = () => terminated ??= endTree();
+
+  // a pipe that nobody reads ends its writer by itself, a terminal that nobody looks at does not
+  pty?.abandoned.then(() => {
+    if (!exited) void terminate();
+  });
 
   async function dispose(): Promise<void> {
     const byItself = !goesOn() && !toldToEnd;
     if (!byItself) await terminate();
     guard[Symbol.dispose]();
     cgroup?.release();
+    pty?.[Symbol.dispose](); // what a command left behind loses its terminal, as with ssh
     for (const output of [stdout, stderr]) {
-      if (byItself && quiet.includes(output)) leftovers.add(output);
+      if (byItself && !pty && quiet.includes(output)) leftovers.add(output);
       else output.cancel();
     }
     await input.abort().catch(() => {});
@@ -101,9 +128,10 @@ export function ownProcess(
     kill(signal) {
       if (!goesOn()) return; // the number may be another process's by now
       if (ENDING.has(signal)) toldToEnd = true;
-      if (signal === "SIGKILL") killTree();
+      if (signal === "SIGKILL") void killTree();
       else signalGroup(signal);
     },
+    resize: (size) => pty?.resize(size),
     terminate,
     [Symbol.asyncDispose]: () => disposed ??= dispose(),
   };
@@ -124,6 +152,16 @@ function groupExists(pgid: number): boolean {
   } catch (error) {
     return (error as { code?: string }).code === "EPERM";
   }
+}
+
+/** The process groups of a terminal's session, by its path. */
+async function groupsOn(path: string): Promise<number[]> {
+  const { stdout } = await new Deno.Command("/bin/ps", {
+    args: ["-o", "pgid=", "-t", path.replace("/dev/", "")],
+    stdin: "null",
+    stderr: "null",
+  }).output().catch(() => ({ stdout: new Uint8Array() }));
+  return [...new Set(text(stdout).split("\n").map(Number).filter((pgid) => pgid > 1))];
 }
 
 function readStatus({ code, signal }: Deno.CommandStatus): Exit {

@@ -3,12 +3,15 @@ import { OpenboxError } from "../errors.ts";
 import { quoteWord } from "../shell_word.ts";
 import type { Command } from "./backend.ts";
 import type { Cgroup, Cgroups } from "./cgroup.ts";
+import type { Pty, Ptys } from "./pty.ts";
 
 export interface StartedShell {
   readonly child: Deno.ChildProcess;
   readonly cgroup: Cgroup | undefined;
   /** Where the line went into a file. */
   readonly file: string | undefined;
+  /** Where the command asked for a terminal; then the child has no pipes. */
+  readonly pty: Pty | undefined;
 }
 
 export interface ShellDeps {
@@ -16,6 +19,8 @@ export interface ShellDeps {
   readonly lines: LineFiles;
   /** Path of setsid(1), undefined where there is none. */
   readonly setsid: string | undefined;
+  /** Loaded with the first terminal. */
+  ptys(): Promise<Ptys>;
 }
 
 /**
@@ -33,20 +38,24 @@ export async function findSetsid(): Promise<string | undefined> {
 
 export async function startShell(
   command: Command,
-  { cgroups, lines, setsid }: ShellDeps,
+  { cgroups, lines, setsid, ptys }: ShellDeps,
 ): Promise<StartedShell> {
+  const { terminal } = command;
+  const pty = terminal && (await ptys()).open(terminal);
   const cgroup = cgroups?.create();
   let file: string | undefined;
   try {
+    const place = { cgroup, setsid, pty };
     const line = asArgument(command.line);
-    const child = line === undefined ? undefined : spawn(line, command, cgroup, setsid);
-    if (child) return { child, cgroup, file };
+    const child = line === undefined ? undefined : spawn(line, command, place);
+    if (child) return { child, cgroup, file, pty };
     file = await lines.write(command.line);
-    const sourcing = spawn(`. ${quoteWord(file)}`, command, cgroup, setsid);
-    if (sourcing) return { child: sourcing, cgroup, file };
+    const sourcing = spawn(`. ${quoteWord(file)}`, command, place);
+    if (sourcing) return { child: sourcing, cgroup, file, pty };
     throw new OpenboxError("bad_environment", "The environment is longer than the system takes");
   } catch (error) {
     cgroup?.release();
+    pty?.[Symbol.dispose]();
     await lines.remove(file);
     if (error instanceof OpenboxError) throw error;
     const why = await whyNotIn(command.cwd, error);
@@ -83,14 +92,26 @@ function asArgument(line: Uint8Array): string | undefined {
  */
 const joining = (file: string): string => `{ echo 0 >${quoteWord(file)}; } 2>/dev/null || :; `;
 
+/**
+ * A session's leader that opens a terminal has it as the controlling one from then on. It is the shell
+ * itself that does so, since what started it is not in the session; where it fails the shell ends.
+ */
+const opening = (path: string): string => `exec 0<>${quoteWord(path)} 1>&0 2>&0; `;
+
+interface Place {
+  readonly cgroup: Cgroup | undefined;
+  readonly setsid: string | undefined;
+  readonly pty: Pty | undefined;
+}
+
 /** Undefined where the line, or all of it with the environment, is longer than exec takes (128 KiB, 2 MiB on Linux). */
 function spawn(
   line: string,
   { env, cwd }: Command,
-  cgroup: Cgroup | undefined,
-  setsid: string | undefined,
+  { cgroup, setsid, pty }: Place,
 ): Deno.ChildProcess | undefined {
-  const text = cgroup ? joining(cgroup.joinFile) + line : line;
+  const text = (cgroup ? joining(cgroup.joinFile) : "") + (pty ? opening(pty.path) : "") + line;
+  const stream = pty ? "null" : "piped";
   const args = ["-c", ...(/^[-+]/.test(text) ? ["--"] : []), text]; // or it would be an option of the shell
   const mask = Deno.umask(0o022);
   try {
@@ -101,9 +122,9 @@ function spawn(
       clearEnv: true,
       cwd,
       detached: setsid === undefined,
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "piped",
+      stdin: stream,
+      stdout: stream,
+      stderr: stream,
     }).spawn();
   } catch (error) {
     if ((error as { code?: string }).code === "E2BIG") return undefined;

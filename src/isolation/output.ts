@@ -17,6 +17,13 @@ export interface Output {
   cancel(): void;
 }
 
+/** One that nothing is ever written to. */
+export const silentOutput = (): Output => ({
+  stream: new ReadableStream({ start: (controller) => controller.close() }),
+  ended: true,
+  cancel() {},
+});
+
 /** `onQuiet` is told where the pipe is still open behind a stream that has ended. */
 export function readOutput(
   pipe: ReadableStream<Uint8Array>,

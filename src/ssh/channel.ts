@@ -4,6 +4,8 @@
  * window and the socket took it.
  */
 
+import type { ScreenSize, TerminalRequest } from "./screen.ts";
+
 /** The two streams a server writes to. */
 export type OutputStream = "stdout" | "stderr";
 
@@ -32,6 +34,8 @@ export interface ServerChannel<Proof> {
   readonly request: ChannelRequest;
   /** `env` requests that `acceptEnv` let through, before the request. */
   readonly env: ReadonlyMap<string, string>;
+  /** A `pty-req` that was granted, before the request. */
+  readonly terminal: TerminalRequest | undefined;
   /** What the client sends until its EOF. */
   readonly input: ByteSource;
   /** Aborts when the channel or its connection is gone: nobody reads or waits any more. */
@@ -42,6 +46,8 @@ export interface ServerChannel<Proof> {
   write(stream: OutputStream, bytes: Uint8Array): Promise<boolean>;
   /** Standard `signal` requests (RFC 4254 §6.9), by name without SIG. One handler; those before it are kept. */
   onSignal(handler: (name: string) => void): void;
+  /** `window-change` requests (RFC 4254 §6.7). One handler; it is told the last one before it. */
+  onResize(handler: (size: ScreenSize) => void): void;
   /** A channel request that wants no reply, such as `openbox-outcome@openbox.io`. */
   sendRequest(type: string, payload: Uint8Array): void;
   /** Sends the exit, EOF and close, in order, once. Idempotent; does nothing on a channel that is gone. */
@@ -58,6 +64,8 @@ export interface ClientChannel extends AsyncDisposable {
   endInput(): void;
   /** A standard `signal` request, by name without SIG. */
   signal(name: string): void;
+  /** A `window-change`: the terminal here has this size now. */
+  resize(size: ScreenSize): void;
   /** Tells the far end that nobody reads its standard output any more (`eow@openssh.com`). */
   closeOutput(): void;
   /** Channel requests that the far end sent of a type registered in `requests`. The last one of a type wins. */

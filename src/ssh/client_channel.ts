@@ -2,6 +2,7 @@
 import { abortable } from "../abort.ts";
 import type { ClientChannel, RemoteExit } from "./channel.ts";
 import { type Channel, ChannelRefusedError, type Connection } from "./connection.ts";
+import { sizeFields } from "./screen.ts";
 import { type Reader, str } from "./wire.ts";
 
 /** Requests of types that this layer does not know are kept for `received`, so many and so large at most. */
@@ -55,6 +56,7 @@ export async function openClientChannel(
     exit: ended,
     write: (bytes) => channel.write("stdout", bytes),
     endInput: () => void channel.sendEof(),
+    resize: (size) => channel.sendRequest("window-change", ...sizeFields(size)),
     signal: (name) => channel.sendRequest("signal", str(name)),
     closeOutput() {
       channel.stdout.discard();

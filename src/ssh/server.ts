@@ -56,6 +56,8 @@ export interface SshServerOptions<Proof> {
   acceptEnv(name: string): boolean;
   /** Whether there is such a subsystem; a channel that asks for another gets a failure. */
   acceptSubsystem(name: string): boolean;
+  /** Whether a `pty-req` is granted; a client that is told no goes on without a terminal. */
+  permitPty(proof: Proof): boolean;
   /** Owns the channel from here on; what it rejects with is logged and ends the channel. */
   onChannel(channel: ServerChannel<Proof>): Promise<void>;
   /** One line an event that somebody may want to know of; `fields` hold no secret. */

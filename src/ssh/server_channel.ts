@@ -1,24 +1,27 @@
 /**
- * A session channel on the serving end, from its opening to its handler (RFC 4254 §6): environment first,
- * then one of exec, shell and subsystem, then signals. Terminals, X11 and agent forwarding are refused.
+ * A session channel on the serving end, from its opening to its handler (RFC 4254 §6): environment and
+ * perhaps a terminal first, then one of exec, shell and subsystem, then signals and sizes of the terminal.
+ * X11 and agent forwarding are refused.
  */
 import type { ChannelRequest, OutputStream, RemoteExit, ServerChannel } from "./channel.ts";
 import type { Channel, ChannelEvents } from "./connection.ts";
+import { readPtyRequest, readSize, type ScreenSize, type TerminalRequest } from "./screen.ts";
 import { MalformedError, type Reader, str, u32 } from "./wire.ts";
 
 const MAX_ENV = 128, MAX_ENV_BYTES = 256 * 1024;
 /** Signals before the handler asked for them; a peer that sends more is told no. */
 const MAX_KEPT_SIGNALS = 16;
 
-export interface Accepts {
+export interface Accepts<Proof> {
   acceptEnv(name: string): boolean;
   acceptSubsystem(name: string): boolean;
+  permitPty(proof: Proof): boolean;
 }
 
 /** The events of one new session channel; `onStart` gets it once the client said what it is for. */
 export function createServerChannel<Proof>(
   proof: Proof,
-  accepts: Accepts,
+  accepts: Accepts<Proof>,
   onStart: (channel: ServerChannel<Proof>) => void,
 ): ChannelEvents {
   const env = new Map<string, string>();
@@ -26,6 +29,8 @@ export function createServerChannel<Proof>(
   const closedOutput = new AbortController();
   let signalled: ((name: string) => void) | undefined;
   const kept: string[] = [];
+  let terminal: TerminalRequest | undefined, resized: ((size: ScreenSize) => void) | undefined;
+  let lastSize: ScreenSize | undefined;
 
   const start = (channel: Channel, request: ChannelRequest): boolean => {
     if (started) return false;
@@ -41,6 +46,7 @@ export function createServerChannel<Proof>(
       proof,
       request,
       env,
+      terminal,
       input: channel.stdout,
       closed: gone.signal,
       outputClosed: closedOutput.signal,
@@ -51,6 +57,10 @@ export function createServerChannel<Proof>(
       onSignal(handler) {
         signalled = handler;
         for (const name of kept.splice(0)) handler(name);
+      },
+      onResize(handler) {
+        resized = handler;
+        if (lastSize) handler(lastSize);
       },
       sendRequest: (type, payload) => channel.sendRequest(type, payload),
       end(exit) {
@@ -71,6 +81,17 @@ export function createServerChannel<Proof>(
           env.set(name, value);
           return true;
         }
+        case "pty-req": {
+          if (started || terminal || !accepts.permitPty(proof)) return false;
+          terminal = readPtyRequest(fields);
+          return terminal !== undefined;
+        }
+        case "window-change":
+          // a subsystem may have its terminal from elsewhere
+          if (!terminal && !started) return false;
+          lastSize = readSize(fields);
+          resized?.(lastSize);
+          return true;
         case "exec": {
           const command = new Uint8Array(fields.bytes());
           return !command.includes(0) && start(channel, { kind: "exec", command });
@@ -90,7 +111,7 @@ export function createServerChannel<Proof>(
         case "eow@openssh.com":
           closedOutput.abort(new Error("the client closed its standard output"));
           return true;
-        default: // pty-req, x11-req, auth-agent-req, window-change, break, …
+        default: // x11-req, auth-agent-req, break, …
           return false;
       }
     },

@@ -3,6 +3,7 @@
 import { commands } from "./commands.ts";
 import { connections } from "./connections.ts";
 import { dispatches } from "./dispatches.ts";
+import { keystrokes } from "./keystrokes.ts";
 import { memory } from "./memory.ts";
 import { startOpenSsh } from "./openssh.ts";
 import { formatTable, type Row } from "./stats.ts";
@@ -21,6 +22,7 @@ export interface Bench {
 const SECTIONS: Record<string, (bench: Bench) => Promise<Row[]>> = {
   rest: memory.atRest,
   commands,
+  keystrokes,
   throughput,
   connections,
   dispatches,

@@ -53,6 +53,7 @@ export async function startOpenSsh(): Promise<OpenSsh> {
     key,
     keyId: "user",
     principals: [login],
+    extensions: new Map([["permit-pty", ""]]),
   }, userCa);
   const write = (name: string, text: string) =>
     Deno.writeTextFile(`${sshd.dir}/${name}`, text, { mode: 0o600 });

@@ -13,10 +13,11 @@ export interface World extends AsyncDisposable {
   readonly controlPid: number;
   readonly agentPid: number;
   /** The CLI, logged in; its arguments are the user's. */
+  readonly cliEnv: Readonly<Record<string, string>>;
   cli(args: readonly string[], options?: { readonly stdin?: "null" | "piped" }): Deno.Command;
 }
 
-const OPENBOX = new URL("../../scripts/openbox", import.meta.url).pathname;
+export const OPENBOX = new URL("../../scripts/openbox", import.meta.url).pathname;
 
 export async function startWorld(): Promise<World> {
   await using stack = new AsyncDisposableStack();
@@ -96,6 +97,7 @@ export async function startWorld(): Promise<World> {
     nodeId,
     controlPid,
     agentPid,
+    cliEnv,
     cli: (args, { stdin = "null" } = {}) =>
       new Deno.Command(OPENBOX, {
         args: [...args],

@@ -19,6 +19,8 @@ export const command = (line: string, more: Partial<Command> = {}): Command => (
   ...more,
 });
 
+const SIZE = { cols: 100, rows: 30 };
+
 export async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for await (const part of stream) parts.push(part);
@@ -133,6 +135,29 @@ export function isolationContract(name: string, open: () => Promise<Subject>): v
     assert.equal((await process.exit).kind, "signal");
     await process[Symbol.asyncDispose]();
     process.kill("SIGTERM");
+  });
+
+  test("RUN-20: on a terminal all that a command prints is one stream", async (subject) => {
+    const { backend, spec } = subject;
+    await using process = await backend.run(
+      spec,
+      command("printf out; printf err >&2", { terminal: SIZE }),
+    );
+    const { out, err, exit } = await finish(process);
+    assert.deepEqual([out, err, exit], ["outerr", "", { kind: "exit", code: 0 }]);
+  });
+
+  test("RUN-20: a terminal has its size, and the command sees a new one", async (subject) => {
+    const { backend, spec } = subject;
+    const line = "stty size; read -r _; stty size";
+    await using process = await backend.run(spec, command(line, { terminal: SIZE }));
+    const writer = process.stdin.getWriter(), reader = process.stdout.getReader();
+    let seen = "";
+    while (!seen.includes("\n")) seen += text((await reader.read()).value!);
+    process.resize({ cols: 132, rows: 50 });
+    await writer.write(utf8("\n"));
+    for (let part; !(part = await reader.read()).done;) seen += text(part.value);
+    assert.match(seen, /^30 100\r?\n\s*50 132\r?\n$/);
   });
 
   test("RUN-16: commands at once do not cross", async ({ backend, spec }) => {

@@ -3,6 +3,16 @@ import { NATIVE } from "../../src/isolation/spec.ts";
 import { isolationContract } from "./isolation.ts";
 
 const PROGRAMS: Record<string, FakeProgram> = {
+  "stty size; read -r _; stty size": async (run) => {
+    const tell = () => {
+      const { cols, rows } = run.sizes.at(-1)!;
+      return run.write("stdout", `${rows} ${cols}\n`);
+    };
+    await tell();
+    await run.read();
+    await tell();
+    return 0;
+  },
   "printf out; printf err >&2": async (run) => {
     await Promise.all([run.write("stdout", "out"), run.write("stderr", "err")]);
     return 0;

@@ -1,69 +1,12 @@
 /** Stock OpenSSH against our agent, with a certificate from a dispatch and one @cert-authority line. */
 import assert from "node:assert/strict";
-import { type Fleet, startFleet, step } from "../fixtures/fleet.ts";
+import { startFleet, step } from "../fixtures/fleet.ts";
 import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
-
-interface Stock {
-  /** Arguments of ssh up to the command. */
-  readonly args: readonly string[];
-  run(
-    command: readonly string[],
-    options?: { input?: Uint8Array; flags?: readonly string[] },
-  ): Promise<{
-    code: number;
-    stdout: Uint8Array;
-    out: string;
-    err: string;
-  }>;
-}
-
-async function prepare(fleet: Fleet): Promise<Stock> {
-  const at = (name: string) => `${fleet.scratch}/${name}`;
-  await new Deno.Command("ssh-keygen", { args: ["-q", "-t", "ed25519", "-N", "", "-f", at("key")] })
-    .output();
-  const [type, blob] = (await Deno.readTextFile(at("key.pub"))).split(" ");
-  const reply = await fetch(`${fleet.url}/v1/dispatch`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${fleet.token}`, "content-type": "application/json" },
-    body: JSON.stringify({ tag: "box", client_pubkey: `${type} ${blob}` }),
-  });
-  const answer = await reply.json();
-  await Deno.writeTextFile(at("key-cert.pub"), `${answer.user_cert}\n`);
-  await Deno.writeTextFile(at("known_hosts"), `@cert-authority * ${answer.host_ca_pubkey}\n`);
-  const [host, port] = answer.addr.split(":");
-  const options = [
-    "BatchMode=yes",
-    "IdentitiesOnly=yes",
-    `CertificateFile=${at("key-cert.pub")}`,
-    `UserKnownHostsFile=${at("known_hosts")}`,
-    `HostKeyAlias=${answer.node_id}`,
-    "StrictHostKeyChecking=yes",
-  ];
-  const args = ["-F", "none", "-i", at("key"), "-p", port, ...options.flatMap((o) => ["-o", o])];
-  const target = `${answer.principal}@${host}`;
-  return {
-    args: [...args, target],
-    async run(command, { input, flags = [] } = {}) {
-      const child = new Deno.Command("ssh", {
-        args: [...args, ...flags, target, ...command],
-        stdin: "piped",
-        stdout: "piped",
-        stderr: "piped",
-      }).spawn();
-      const fed = new Blob([new Uint8Array(input ?? [])]).stream().pipeTo(child.stdin).catch(
-        () => {},
-      );
-      const { code, stdout, stderr } = await child.output();
-      await fed;
-      const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-      return { code, stdout, out: text(stdout), err: text(stderr) };
-    },
-  };
-}
+import { prepareStockSsh } from "../fixtures/stock_ssh.ts";
 
 Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
   await using fleet = await startFleet();
-  const ssh = await prepare(fleet);
+  const ssh = await prepareStockSsh(fleet);
 
   await step(t, "RUN-1, RUN-5: streams and exit codes", async () => {
     const both = await ssh.run(["printf out; printf err >&2; exit 7"]);
@@ -135,6 +78,44 @@ Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
     Deno.kill(pid!, "SIGKILL");
   });
 
+  await step(t, "RUN-20: ssh -tt has a terminal: one stream, its exit code", async () => {
+    const line = "tty -s && echo $TERM; echo err >&2; exit 6";
+    const { code, out } = await ssh.run([line], { flags: ["-tt"] });
+    assert.deepEqual([code, out.replace(/^\S+/, "TERM")], [6, "TERM\r\nerr\r\n"]);
+  });
+
+  await step(
+    t,
+    "RUN-21: without a command the login's shell, with a terminal or without",
+    async () => {
+      const input = new TextEncoder().encode("shopt -q login_shell && echo login; tty; exit 5\n");
+      const plain = await ssh.run([], { input, flags: ["-T"] });
+      assert.deepEqual([plain.code, plain.out], [5, "login\nnot a tty\n"]);
+      const shown = await ssh.run([], { input, flags: ["-tt"] });
+      assert.equal(shown.code, 5);
+      assert.match(shown.out, /login\r\n\/dev\/\S+\r\n/);
+    },
+  );
+
+  await step(t, "RUN-11: a killed ssh with a terminal ends its shell and jobs", async () => {
+    const pids = `${fleet.scratch}/hung-up`;
+    const child = new Deno.Command("ssh", {
+      args: [...ssh.args.slice(0, -1), "-tt", ssh.args.at(-1)!],
+      stdin: "piped",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    const writer = child.stdin.getWriter();
+    await writer.write(
+      new TextEncoder().encode(`echo $$ >${pids}; nohup sleep 300 & echo $! >>${pids}\n`),
+    );
+    const started = await pidsIn(pids, 2);
+    child.kill("SIGKILL");
+    await child.status;
+    await writer.close().catch(() => {});
+    await eventually("its tree is gone", () => !started.some(isAlive), 5_000);
+  });
+
   await step(
     t,
     "what this version does not serve is refused in one line, and nothing runs",
@@ -156,7 +137,6 @@ Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
       const sftp = await ssh.run(["sftp"], { flags: ["-s"] });
       assert.deepEqual([sftp.code, sftp.out], [255, ""]);
       assert.match(sftp.err, /^subsystem request failed/);
-      await refused("not_supported", [], ["-T"]);
     },
   );
 

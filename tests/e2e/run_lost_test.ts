@@ -1,8 +1,10 @@
 /** Connections that break or fall silent: docs/fidelity.md RUN-11, RUN-15, RUN-22. It takes a minute: silence is told by waiting. */
 import assert from "node:assert/strict";
 import { text } from "../../src/bytes.ts";
+import { requireComponent } from "../fixtures/component.ts";
 import { startFleet } from "../fixtures/fleet.ts";
 import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
+import { afterwards, around, openTerminal, prompted } from "../fixtures/terminal.ts";
 
 Deno.test("RUN-22: an agent killed mid-run: lost at once, 255, never tried again", async () => {
   await using fleet = await startFleet();
@@ -17,11 +19,15 @@ Deno.test("RUN-22: an agent killed mid-run: lost at once, 255, never tried again
   await eventually("the watchdog ended the command", () => !isAlive(pid!), 2000);
 });
 
-Deno.test("RUN-22, RUN-11, RUN-15: silence on either side, and silence of a command", async () => {
+Deno.test("RUN-22, RUN-11, RUN-15: silence on either side, and silence of a command", {
+  ...requireComponent("script"),
+}, async () => {
   await using fleet = await startFleet({
     agents: [{ name: "box", tags: ["box"] }, { name: "frozen", tags: ["frozen"] }],
   });
   const frozenAgent = async () => {
+    await using terminal = openTerminal(around("openbox -t frozen"), fleet.env);
+    await prompted(terminal);
     const child = fleet.spawn(["-t", "frozen", "--json", "echo ready; sleep 300"], {
       stdin: "null",
     });
@@ -36,6 +42,8 @@ Deno.test("RUN-22, RUN-11, RUN-15: silence on either side, and silence of a comm
     const end = JSON.parse(last);
     assert.deepEqual([code, end.outcome, end.error.code], [255, "lost", "lost"]);
     assert.match(await new Response(child.stderr).text(), /^openbox: lost: /);
+    assert.match(await afterwards(terminal), /^code=255\r\nas before/);
+    assert.match(terminal.seen(), /openbox: lost: The connection to frozen is lost/);
     fleet.agents[1]!.kill("SIGCONT");
   };
   const frozenCaller = async () => {

@@ -37,8 +37,8 @@ export class FakeOutput implements Output {
   isTerminal(): boolean {
     return this.#terminal;
   }
-  columns(): number | undefined {
-    return this.#terminal ? this.#columns ?? 80 : undefined;
+  size(): { cols: number; rows: number } | undefined {
+    return this.#terminal ? { cols: this.#columns ?? 80, rows: 24 } : undefined;
   }
   write(bytes: Uint8Array): Promise<void> {
     if (this.broken) return Promise.reject(new BrokenPipe());
@@ -71,6 +71,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
     stdin: {
       isTerminal: () => options.stdinTerminal ?? false,
       setRaw: () => {},
+      passThrough: () => ({ [Symbol.dispose]: () => {} }),
       read(buffer) {
         if (at >= input.length) return Promise.resolve(null);
         const part = input.subarray(at, at + buffer.length);

@@ -1,7 +1,13 @@
 /** An isolation in memory: what a line does is a function of the test. The contract suite holds it to what backends promise. */
 import { utf8 } from "../../src/bytes.ts";
 import { OpenboxError } from "../../src/errors.ts";
-import type { Command, Exit, IsolationBackend, Process } from "../../src/isolation/backend.ts";
+import type {
+  Command,
+  Exit,
+  IsolationBackend,
+  Process,
+  ScreenSize,
+} from "../../src/isolation/backend.ts";
 import type { IsolationSpec } from "../../src/isolation/spec.ts";
 import { text } from "../../src/bytes.ts";
 
@@ -15,6 +21,8 @@ export interface FakeRun {
   wait(): Promise<never>;
   /** Signals that came and did not end it. */
   readonly signals: readonly Deno.Signal[];
+  /** Sizes of its terminal, the first one included. */
+  readonly sizes: readonly ScreenSize[];
 }
 
 /** Returns the exit code. */
@@ -70,6 +78,8 @@ function start(command: Command, program: FakeProgram): Process {
   const killed = Promise.withResolvers<never>();
   killed.promise.catch(() => {});
   const signals: Deno.Signal[] = [];
+  const { terminal } = command;
+  const sizes: ScreenSize[] = terminal ? [terminal] : [];
 
   class Killed extends Error {
     constructor(readonly signal: Deno.Signal) {
@@ -86,11 +96,12 @@ function start(command: Command, program: FakeProgram): Process {
     program({
       command,
       signals,
+      sizes,
       wait: () => killed.promise,
       read: async () => (await reader.read()).value,
       write: async (stream, chunk) => {
         const bytes = typeof chunk === "string" ? utf8(chunk) : chunk;
-        await writers[stream].write(bytes).catch(() => kill("SIGPIPE"));
+        await writers[terminal ? "stdout" : stream].write(bytes).catch(() => kill("SIGPIPE"));
       },
     }),
   ]).then(
@@ -115,6 +126,7 @@ function start(command: Command, program: FakeProgram): Process {
     stderr: outputs.stderr.readable,
     exit,
     kill,
+    resize: (size) => void (terminal && sizes.push(size)),
     terminate,
     [Symbol.asyncDispose]: terminate,
   };

@@ -1,5 +1,6 @@
 /** A session channel without a connection: the test says what the client sends and reads what it would get. */
 import { concat, text, utf8 } from "../../src/bytes.ts";
+import type { ScreenSize, TerminalRequest } from "../../src/ssh/screen.ts";
 import type {
   ChannelRequest,
   OutputStream,
@@ -13,6 +14,7 @@ export interface FakeChannel<Proof> {
   send(input: string | Uint8Array): void;
   end(): void;
   signal(name: string): void;
+  resize(size: ScreenSize): void;
   /** The client closes its standard output; the client is gone. */
   closeOutput(): void;
   close(): void;
@@ -31,6 +33,7 @@ export function fakeChannel<Proof>(
   proof: Proof,
   request: ChannelRequest,
   env: Readonly<Record<string, string>> = {},
+  terminal?: TerminalRequest,
 ): FakeChannel<Proof> {
   const queue: (Uint8Array | null)[] = [];
   let reader: ((chunk: Uint8Array | null) => void) | undefined, over = false;
@@ -46,6 +49,8 @@ export function fakeChannel<Proof>(
   const requests: { type: string; payload: string }[] = [];
   const ended = Promise.withResolvers<RemoteExit>(), full = Promise.withResolvers<void>();
   const kept: string[] = [];
+  let lastSize: ScreenSize | undefined;
+  let resized = (size: ScreenSize): void => void (lastSize = size);
   let window = WINDOW;
   let handler: ((name: string) => void) | undefined;
   const bytes = (input: string | Uint8Array) => typeof input === "string" ? utf8(input) : input;
@@ -55,6 +60,7 @@ export function fakeChannel<Proof>(
       proof,
       request,
       env: new Map(Object.entries(env)),
+      terminal,
       input: {
         read: () =>
           queue.length > 0
@@ -78,6 +84,10 @@ export function fakeChannel<Proof>(
         handler = next;
         for (const name of kept.splice(0)) next(name);
       },
+      onResize(next) {
+        resized = next;
+        if (lastSize) next(lastSize);
+      },
       sendRequest: (type, payload) => void requests.push({ type, payload: text(payload) }),
       end(exit) {
         push(null);
@@ -88,6 +98,7 @@ export function fakeChannel<Proof>(
     send: (input) => push(bytes(input)),
     end: () => push(null),
     signal: (name) => handler ? handler(name) : void kept.push(name),
+    resize: (size) => resized(size),
     closeOutput: () => outputClosed.abort(new Error("closed by the client")),
     close() {
       push(null);

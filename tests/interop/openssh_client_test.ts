@@ -165,11 +165,11 @@ Deno.test("SSH-10: only variables on the list arrive", requireComponent("ssh"), 
 });
 
 Deno.test(
-  "SSH-10: forwardings, terminals and agents are refused",
+  "SSH-10: forwardings and agents are refused, and a terminal where it is not permitted",
   requireComponent("ssh"),
   async () => {
     const ids = createIdentities();
-    await using server = await serveSsh(ids, act);
+    await using server = await serveSsh(ids, act, { permitPty: () => false });
     await using client = await stockClient(ids, server);
     assert.match(
       (await client.shell("SSH -W 127.0.0.1:22 box")).err,

@@ -35,7 +35,8 @@ export async function runOnNode({ flags, words }: RunLine, host: Host): Promise<
     const options = readRunOptions(flags, words, host);
     timeoutMs = options.command.timeoutMs;
     run = await start(options, runId, host);
-    attended = await attend(run, json ? jsonSink(host) : plainSink(host), host);
+    const sink = json ? jsonSink(host) : plainSink(host);
+    attended = await attend(run, sink, host, options.command.terminal);
   } catch (error) {
     if (error instanceof BrokenPipe) throw error;
     attended = notAttended(error, run !== undefined, host);

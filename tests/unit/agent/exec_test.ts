@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ExecDeps, serveChannel } from "../../../src/agent/exec.ts";
 import { OUTCOME_REQUEST, RUN_SUBSYSTEM } from "../../../src/api/run.ts";
-import { concat, toBase64, utf8 } from "../../../src/bytes.ts";
+import { concat, text, toBase64, utf8 } from "../../../src/bytes.ts";
 import type { VerifiedUser } from "../../../src/ca/verifier.ts";
 import type { UserCertRequest } from "../../../src/ca/authority.ts";
 import { u32 } from "../../../src/ssh/wire.ts";
@@ -22,6 +22,12 @@ const PROGRAMS: Record<string, FakeProgram> = {
   },
   yes: async (run) => {
     for (;;) await Promise.race([run.write("stdout", "y\n"), run.wait()]);
+  },
+  sizes: async (run) => {
+    await run.read(); // by then they are known
+    const sizes = run.sizes.map(({ cols, rows }) => `${cols}x${rows}`);
+    await run.write("stderr", sizes.join(" "));
+    return 0;
   },
   cat: async (run) => {
     for (let chunk; (chunk = await run.read());) await run.write("stdout", chunk);
@@ -172,6 +178,39 @@ Deno.test("RUN-11: a client that is gone ends its command", async () => {
   fake.close();
   await served;
   assert.deepEqual(await fake.exit, { kind: "signal", signal: "TERM" });
+});
+
+Deno.test("RUN-21: without a command the login's shell runs as a login shell", async () => {
+  const { backend, outcome } = await serve({ header: { command: undefined } });
+  await outcome();
+  assert.equal(text(backend.commands[0]!.line), "exec /bin/zsh -l");
+  assert.equal(backend.commands[0]!.terminal, undefined);
+});
+
+Deno.test("RUN-20: a terminal has its size and kind, and is told of another size", async () => {
+  const pty = { term: "xterm", cols: 100, rows: 30 };
+  const { backend, fake, outcome } = await serve({ line: "sizes", header: { pty } });
+  fake.resize({ cols: 120, rows: 40 });
+  fake.send("now\n");
+  assert.equal((await outcome()).code, 0);
+  const { env, terminal } = backend.commands[0]!;
+  assert.equal(env.TERM, "xterm");
+  assert.deepEqual([terminal?.cols, terminal?.rows], [100, 30]);
+  assert.equal(fake.written("stdout"), "100x30 120x40");
+});
+
+Deno.test("CERT-15: a certificate that permits no terminal gets none, and one for one command no shell", async () => {
+  const pty = { term: "xterm", cols: 80, rows: 24 };
+  for (
+    const asked of [
+      { header: { pty }, user: { permitPty: false } },
+      { header: { command: undefined }, user: { forceCommand: "true" } },
+    ]
+  ) {
+    const { backend, outcome } = await serve(asked);
+    assert.equal((await outcome()).error.code, "cert_refused");
+    assert.deepEqual(backend.commands, []);
+  }
 });
 
 Deno.test("an agent that ends, ends what runs, and tells so", async () => {

@@ -29,9 +29,10 @@ Deno.test("the header is read however it is cut, and what follows is input", asy
     const fake = fakeChannel(undefined, ours);
     for (let at = 0; at < all.length; at += size) fake.send(all.slice(at, at + size));
     const { line, input, ...rest } = await readWantedRun(fake.channel);
-    assert.equal(text(line), "true");
+    assert.equal(text(line!), "true");
     assert.deepEqual(rest, {
       runId: "run_1",
+      terminal: undefined,
       env: { A: "b" },
       cwd: "dir",
       timeoutMs: 1000,
@@ -46,7 +47,7 @@ Deno.test("the header is read however it is cut, and what follows is input", asy
 Deno.test("SSH-11: a command of bytes that are no text stays those bytes", async () => {
   const bytes = new Uint8Array([0x65, 0xff, 0xfe, 0x80]);
   const { line } = await wanted(framed(request({ command: toBase64(bytes) })));
-  assert.deepEqual([...line], [...bytes]);
+  assert.deepEqual([...line!], [...bytes]);
 });
 
 Deno.test("INS-7: a key that this version does not know is refused, since it would not be held", async () => {
@@ -58,8 +59,6 @@ Deno.test("INS-7: a key that this version does not know is refused, since it wou
 Deno.test("what comes with later versions is refused by name", async () => {
   const cases = [
     { kind: "end_session" },
-    { command: undefined },
-    { pty: { term: "xterm", cols: 80, rows: 24 } },
     { limits: { pids: 5 } },
     { mounts: ["/a:/b"] },
     { gpus: "all" },
@@ -85,6 +84,8 @@ Deno.test("a header that is not one is refused", async () => {
     [framed(request({ run_id: "a b" })), "bad_request"],
     [framed(request({ command: "###" })), "bad_request"],
     [framed(request({ timeout_ms: -1 })), "bad_request"],
+    [framed(request({ pty: { term: "a/b", cols: 80, rows: 24 } })), "bad_request"],
+    [framed(request({ pty: { term: "xterm" } })), "bad_request"],
     [concat([u32(2), new Uint8Array([0xff, 0xff])]), "bad_request"],
     [framed(request({ env: { "A=B": "c" } })), "bad_environment"],
     [framed(request({ env: { OPENBOX_NODE: "x" } })), "bad_environment"],
@@ -101,10 +102,11 @@ Deno.test("a stock client's exec is a line, its variables, and perhaps an isolat
   const env = { LANG: "C", OPENBOX_ISOLATION: "native" };
   const { channel } = fakeChannel(undefined, { kind: "exec", command: utf8("echo é") }, env);
   const { line, input, ...rest } = await readWantedRun(channel);
-  assert.equal(text(line), "echo é");
+  assert.equal(text(line!), "echo é");
   assert.equal(input.length, 0);
   assert.deepEqual(rest, {
     runId: undefined,
+    terminal: undefined,
     env: { LANG: "C" },
     cwd: undefined,
     timeoutMs: undefined,
@@ -112,11 +114,25 @@ Deno.test("a stock client's exec is a line, its variables, and perhaps an isolat
   });
 });
 
-Deno.test("SSH-10: a shell and other subsystems are refused", async () => {
-  for (const asked of [{ kind: "shell" }, { kind: "subsystem", name: "sftp" }] as const) {
-    const { channel } = fakeChannel(undefined, asked);
-    await assert.rejects(readWantedRun(channel), { code: "not_supported" });
+Deno.test("RUN-21: no command is the login's shell, from our client and from a stock one", async () => {
+  const pty = { term: "xterm", cols: 80, rows: 24 };
+  const { line, terminal } = await wanted(framed(request({ command: undefined, pty })));
+  assert.deepEqual([line, terminal], [undefined, pty]);
+  const stock = await readWantedRun(fakeChannel(undefined, { kind: "shell" }, {}, pty).channel);
+  assert.deepEqual([stock.line, stock.terminal], [undefined, pty]);
+});
+
+Deno.test("SSH-10: the size of a terminal is kept within what programs can bear", async () => {
+  const cases: [number, number][] = [[2 ** 31, 4096], [-1, 0], [0, 0], [1.5, 0], [200, 200]];
+  for (const [cols, expected] of cases) {
+    const { terminal } = await wanted(framed(request({ pty: { term: "xterm", cols, rows: 24 } })));
+    assert.deepEqual(terminal, { term: "xterm", cols: expected, rows: 24 });
   }
+});
+
+Deno.test("SSH-10: other subsystems are refused", async () => {
+  const { channel } = fakeChannel(undefined, { kind: "subsystem", name: "sftp" });
+  await assert.rejects(readWantedRun(channel), { code: "not_supported" });
 });
 
 Deno.test("SSH-10: env requests are taken by name, openbox's own not", () => {

@@ -34,6 +34,7 @@ function fakeRun(output: { stdout?: Uint8Array[]; stderr?: Uint8Array[] } = {}) 
     },
     endInput: () => void done.push("eof"),
     signal: (name) => void done.push(name),
+    resize: ({ cols, rows }) => void done.push(`${cols}x${rows}`),
     closeOutput: () => void done.push("eow"),
     end: end.promise,
     [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -178,4 +179,70 @@ Deno.test("a reader of JSON lines that went away ends with 141", async () => {
   await settled();
   end(exit(0));
   assert.equal((await attended).code, 141);
+});
+
+/** A host whose terminal notes when it is handed over and given back, and whose size can be changed. */
+function terminalHost() {
+  const host = fakeHost({ stdinTerminal: true, stdoutTerminal: true });
+  const log: string[] = [];
+  let size = { cols: 80, rows: 24 };
+  return {
+    host: {
+      ...host,
+      stdin: {
+        ...host.stdin,
+        read: () => new Promise<null>(() => {}),
+        passThrough() {
+          log.push("handed over");
+          return { [Symbol.dispose]: () => void log.push("given back") };
+        },
+      },
+      stdout: { ...host.stdout, write: () => Promise.resolve(), size: () => size },
+    },
+    log,
+    raise: host.raise,
+    become: (cols: number, rows: number) => void (size = { cols, rows }),
+  };
+}
+
+Deno.test("RUN-20: this terminal is handed over, and given back with the run's end", async () => {
+  const { run, end } = fakeRun();
+  const { host, log } = terminalHost();
+  const attended = attend(run, plainSink(host), host, { cols: 80, rows: 24 });
+  await settled();
+  assert.deepEqual(log, ["handed over"]);
+  end(exit(0));
+  await attended;
+  assert.deepEqual(log, ["handed over", "given back"]);
+});
+
+Deno.test("EXE-5: it is given back before a signal ends us, and when the output cannot be written", async () => {
+  for (const signal of ["SIGTERM", "SIGHUP", "SIGQUIT"] as const) {
+    const { run, end } = fakeRun();
+    const { host, log, raise } = terminalHost();
+    const attended = attend(run, plainSink(host), host, { cols: 80, rows: 24 });
+    raise(signal);
+    end(exit(0));
+    assert.ok((await attended).code > 128);
+    assert.deepEqual(log, ["handed over", "given back"], signal);
+  }
+  const { run } = fakeRun({ stdout: [utf8("out")] });
+  const { host, log } = terminalHost();
+  const full = { ...host.stdout, write: () => Promise.reject(new Error("full")) };
+  const broken = { ...host, stdout: full };
+  await assert.rejects(attend(run, plainSink(broken), broken, { cols: 80, rows: 24 }), /full/);
+  assert.deepEqual(log, ["handed over", "given back"]);
+});
+
+Deno.test("RUN-20: a new size is sent, an old one is not", async () => {
+  const { run, end, done } = fakeRun();
+  const { host, raise, become } = terminalHost();
+  become(90, 24); // since the run was asked for
+  const attended = attend(run, plainSink(host), host, { cols: 80, rows: 24 });
+  raise("SIGWINCH");
+  become(132, 50);
+  raise("SIGWINCH");
+  end(exit(0));
+  await attended;
+  assert.deepEqual(done.filter((what) => what.includes("x")), ["90x24", "132x50"]);
 });

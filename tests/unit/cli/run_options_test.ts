@@ -2,13 +2,18 @@ import assert from "node:assert/strict";
 import { readRunOptions } from "../../../src/cli/run_options.ts";
 import { splitCommandLine } from "../../../src/cli/splitter.ts";
 import { OpenboxError } from "../../../src/errors.ts";
+import { fakeHost, type FakeHostOptions } from "../../fakes/host.ts";
 
 const ENV: Record<string, string> = { HERE: "a b" };
 
 function read(...args: string[]) {
+  return readOn({ env: ENV }, ...args);
+}
+
+function readOn(host: FakeHostOptions, ...args: string[]) {
   const line = splitCommandLine(args);
   assert(line.kind === "run");
-  return readRunOptions(line.flags, line.words, { env: (name) => ENV[name] || undefined });
+  return readRunOptions(line.flags, line.words, fakeHost(host));
 }
 
 const refusal = (...args: string[]): OpenboxError => {
@@ -24,7 +29,7 @@ const refusal = (...args: string[]): OpenboxError => {
 Deno.test("the flags become a target and a command; the isolation is always named", () => {
   assert.deepEqual(read("-t", "mac", "-C", "a b", "--timeout", "90s", "ls", "a b"), {
     target: { tag: "mac", node: undefined, isolation: { kind: "native" } },
-    command: { line: "ls 'a b'", env: {}, cwd: "a b", timeoutMs: 90_000 },
+    command: { line: "ls 'a b'", terminal: undefined, env: {}, cwd: "a b", timeoutMs: 90_000 },
   });
   assert.deepEqual(read("--docker", "alpine:3", "ls").target.isolation, {
     kind: "docker",
@@ -55,8 +60,55 @@ Deno.test("an isolation that is malformed, or two of them, are refused", () => {
   assert.match(two.message, /--docker and --nspawn exclude each other/);
 });
 
-Deno.test("sessions, terminals and a missing command are refused as not in this version", () => {
-  for (const args of [["-s", "a", "ls"], ["-t", "x", "--tty", "ls"], ["-t", "x"], ["--"]]) {
+Deno.test("sessions are refused as not in this version, with a terminal too", () => {
+  for (const args of [["-s", "a", "ls"], ["-s", "a", "--tty", "ls"], ["-s", "a"]]) {
     assert.equal(refusal(...args).code, "not_supported", args.join(" "));
+  }
+});
+
+const ON_TERMINAL: FakeHostOptions = {
+  env: { TERM: "xterm-256color" },
+  stdinTerminal: true,
+  stdoutTerminal: true,
+  columns: 132,
+};
+
+Deno.test("RUN-20, RUN-21: no command on a terminal is the login's shell on a terminal", () => {
+  const { line, terminal } = readOn(ON_TERMINAL, "-t", "x").command;
+  assert.equal(line, undefined);
+  assert.deepEqual(terminal, { term: "xterm-256color", cols: 132, rows: 24 });
+});
+
+Deno.test("RUN-20: a command has a terminal with --tty alone, wherever it is called from", () => {
+  assert.equal(readOn(ON_TERMINAL, "-t", "x", "ls").command.terminal, undefined);
+  assert.equal(readOn(ON_TERMINAL, "-t", "x", "--tty", "vim").command.terminal?.cols, 132);
+  const { line, terminal } = read("-t", "x", "--tty", "ls").command;
+  assert.equal(line, "ls");
+  assert.deepEqual(terminal, { term: "dumb", cols: 80, rows: 24 });
+});
+
+Deno.test("RUN-20: -T never has one; without a command the shell reads stdin", () => {
+  assert.equal(readOn(ON_TERMINAL, "-t", "x", "-T", "ls").command.terminal, undefined);
+  const { line, terminal } = read("-t", "x", "-T").command;
+  assert.deepEqual([line, terminal], [undefined, undefined]);
+});
+
+Deno.test("a name that is no kind of terminal is not passed on", () => {
+  const env = { TERM: "../x" };
+  assert.equal(readOn({ ...ON_TERMINAL, env }, "-t", "x").command.terminal?.term, "dumb");
+});
+
+Deno.test("RUN-20: where a terminal is needed and there is none, that is said", () => {
+  const noStdin = refusal("-t", "x");
+  assert.equal(noStdin.code, "usage");
+  assert.match(noStdin.message, /no command, and stdin is no terminal/);
+  const cases: [FakeHostOptions, string[], RegExp][] = [
+    [{ stdinTerminal: true }, ["-t", "x"], /stdout is no terminal/],
+    [ON_TERMINAL, ["-t", "x", "--json"], /--json needs a command/],
+    [ON_TERMINAL, ["-t", "x", "--json", "--tty", "ls"], /--json and --tty exclude/],
+    [ON_TERMINAL, ["-t", "x", "-T", "--tty", "ls"], /--tty and -T exclude/],
+  ];
+  for (const [host, args, message] of cases) {
+    assert.throws(() => readOn(host, ...args), { code: "usage", message });
   }
 });

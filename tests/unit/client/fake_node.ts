@@ -72,6 +72,7 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
     },
     acceptEnv: () => false,
     acceptSubsystem: () => true,
+    permitPty: () => true,
     async onChannel(channel) {
       node.channels++;
       const request = await readRequest(channel);

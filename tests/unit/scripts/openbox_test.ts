@@ -84,10 +84,11 @@ Deno.test("the control plane may start nothing and sees its home and the folders
   assert.equal(value(flags, "--allow-write"), "/srv/box,/data/openbox.db");
 });
 
-Deno.test("the CLI writes only in its home, also where a command names a mode", async () => {
+Deno.test("the CLI writes only in its home and starts only stty, also where a command names a mode", async () => {
   const { flags } = await call(["-t", "x", "control"], { env: { HOME: "/home/me" } });
   assert.equal(value(flags, "--allow-write"), "/home/me/.openbox");
-  assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
+  assert.equal(value(flags, "--allow-run"), "/bin/stty");
+  assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run$|ffi))/.test(flag)));
 });
 
 Deno.test("variables of the caller's environment are left as they are", async () => {

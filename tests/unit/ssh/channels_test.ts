@@ -304,3 +304,24 @@ async function until(condition: () => boolean): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+Deno.test("RUN-20: a new size of the client's terminal reaches the command", async () => {
+  const sizes: unknown[] = [];
+  await using server = await serveSsh(ids, async (channel) => {
+    const told = new Promise<void>((resolve) => {
+      channel.onResize((size) => {
+        sizes.push(size);
+        if (size.cols === 132) resolve();
+      });
+    });
+    await told;
+    await end(channel);
+  });
+  await using connection = await connectTo(server.port, ids);
+  await using channel = await connection.openSubsystem("x");
+  channel.resize({ cols: 100, rows: 30 });
+  channel.resize({ cols: 132, rows: 50 });
+  await Promise.all([readAll(channel.stdout), readAll(channel.stderr)]);
+  assert.deepEqual(await channel.exit, { kind: "exit", code: 0 });
+  assert.deepEqual(sizes.at(-1), { cols: 132, rows: 50 });
+});

@@ -457,6 +457,7 @@ Deno.test("SSH-10: terminals, X11, agents and subsystems nobody knows get a fail
   await using server = await serveSsh(ids, act, {
     acceptEnv: () => false,
     acceptSubsystem: () => false,
+    permitPty: () => false,
   });
   await using peer = await connectAuthenticated(server.port, ids);
   const id = await openRawSession(peer);
@@ -475,6 +476,34 @@ Deno.test("SSH-10: terminals, X11, agents and subsystems nobody knows get a fail
     peer.send(MESSAGE.CHANNEL_REQUEST, u32(id), str(type), Buffer.from([1]), ...fields);
     assert.equal((await peer.next())![0], MESSAGE.CHANNEL_FAILURE, type);
   }
+});
+
+Deno.test("SSH-10: a terminal's size is one that programs can bear, its name one that a terminal may have", async () => {
+  const arrived = Promise.withResolvers<ServerChannel<string>>();
+  await using server = await serveSsh(ids, (channel) => {
+    arrived.resolve(channel);
+    return new Promise((resolve) => channel.closed.addEventListener("abort", () => resolve()));
+  });
+  await using peer = await connectAuthenticated(server.port, ids);
+  const id = await openRawSession(peer);
+  const ask = async (type: string, ...fields: Uint8Array[]) => {
+    peer.send(MESSAGE.CHANNEL_REQUEST, u32(id), str(type), Buffer.from([1]), ...fields);
+    return (await peer.next())![0] === MESSAGE.CHANNEL_SUCCESS;
+  };
+  const size = [u32(0x80000000), u32(24), u32(0), u32(0)];
+  for (const term of ["../../etc/passwd", "a\0b", "-x", "é", "x".repeat(65)]) {
+    assert.ok(!await ask("pty-req", str(term), ...size, str("")), term);
+  }
+  assert.ok(await ask("pty-req", str("xterm-256color"), ...size, str("")));
+  assert.ok(!await ask("pty-req", str("xterm"), ...size, str("")), "a second one");
+  assert.ok(await ask("window-change", u32(0xffffffff), u32(0), u32(0), u32(0)));
+  assert.ok(await ask("shell"));
+  const channel = await arrived.promise;
+  assert.deepEqual(channel.terminal, { term: "xterm-256color", cols: 4096, rows: 24 });
+  const sizes: unknown[] = [];
+  channel.onResize((size) => sizes.push(size));
+  assert.ok(await ask("window-change", u32(100), u32(30), u32(0), u32(0)));
+  assert.deepEqual(sizes, [{ cols: 4096, rows: 0 }, { cols: 100, rows: 30 }]);
 });
 
 Deno.test("SSH-11: a command line that is not UTF-8 arrives byte for byte", async () => {
