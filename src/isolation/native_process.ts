@@ -33,7 +33,7 @@ export function ownProcess(
   const { pid } = child;
   const guard = watchdog.guard(pid, cgroup?.path);
   let exited = false, toldToEnd = false;
-  const exit = child.status.then(readStatus, readRejection).finally(() => exited = true);
+  const exit = exitOf(child).finally(() => exited = true);
 
   const quiet: Output[] = [];
   const stdout = readOutput(child.stdout, exit, (output) => quiet.push(output));
@@ -109,7 +109,7 @@ export function ownProcess(
   };
 }
 
-function sendSignal(target: number, signal: Deno.Signal): boolean {
+export function sendSignal(target: number, signal: Deno.Signal): boolean {
   try {
     Deno.kill(target, signal);
     return true;
@@ -118,13 +118,17 @@ function sendSignal(target: number, signal: Deno.Signal): boolean {
   }
 }
 
-function groupExists(pgid: number): boolean {
+export function groupExists(pgid: number): boolean {
   try {
     return process.kill(-pgid, 0);
   } catch (error) {
     return (error as { code?: string }).code === "EPERM";
   }
 }
+
+/** How `child` ends; never rejects for anything that it does. */
+export const exitOf = ({ status }: Deno.ChildProcess): Promise<Exit> =>
+  status.then(readStatus, readRejection);
 
 function readStatus({ code, signal }: Deno.CommandStatus): Exit {
   if (signal === null) return { kind: "exit", code };

@@ -83,11 +83,25 @@ function spawn(
 ): Deno.ChildProcess | undefined {
   const text = cgroup ? joining(cgroup.joinFile) + line : line;
   const args = ["-c", ...(/^[-+]/.test(text) ? ["--"] : []), text]; // or it would be an option of the shell
+  try {
+    return spawnLeader(["/bin/sh", ...args], { env, cwd }, setsid);
+  } catch (error) {
+    if ((error as { code?: string }).code === "E2BIG") return undefined;
+    throw error;
+  }
+}
+
+/** A process that leads a session and a group of its own, with three pipes. `setsid` as `findSetsid` has it. */
+export function spawnLeader(
+  argv: readonly string[],
+  { env, cwd }: Pick<Command, "env" | "cwd">,
+  setsid: string | undefined,
+): Deno.ChildProcess {
+  const [program, ...args] = setsid === undefined ? argv : [setsid, ...argv];
   const mask = Deno.umask(0o022);
   try {
-    // either way the process becomes the leader of a session and a group of its own
-    return new Deno.Command(setsid ?? "/bin/sh", {
-      args: setsid === undefined ? args : ["/bin/sh", ...args],
+    return new Deno.Command(program!, {
+      args,
       env,
       clearEnv: true,
       cwd,
@@ -96,9 +110,6 @@ function spawn(
       stdout: "piped",
       stderr: "piped",
     }).spawn();
-  } catch (error) {
-    if ((error as { code?: string }).code === "E2BIG") return undefined;
-    throw error;
   } finally {
     Deno.umask(mask);
   }
