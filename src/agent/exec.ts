@@ -10,12 +10,15 @@ import { formatIsolation, type IsolationSpec, NATIVE, parseIsolation } from "../
 import { log } from "../log.ts";
 import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
 import { equalBytes, utf8 } from "../bytes.ts";
+import { isSessionName } from "../api/fields.ts";
+import type { SessionKey, SessionStart, SessionTable, Turn } from "../session/table.ts";
 import { type Login, loginEnvironment } from "./login.ts";
-import { type Ended, logFields, tell } from "./run_end.ts";
+import { type Ended, logFields, type SessionEnd, tell } from "./run_end.ts";
 import { readWantedRun, type WantedRun } from "./run_request.ts";
 
 export interface ExecDeps {
   readonly backends: readonly IsolationBackend[];
+  readonly sessions: Pick<SessionTable, "enter" | "end">;
   readonly login: Login;
   /** PATH of the login's login shell. */
   readonly path: Promise<string>;
@@ -31,10 +34,11 @@ export async function serveChannel(
   deps: ExecDeps,
 ): Promise<void> {
   const { proof: user } = channel, startedAt = deps.clock.now();
-  const finish = async (ended: Ended, runId?: string) => {
-    await tell(ended, channel);
+  const finish = async (ended: Ended, runId?: string, session?: SessionEnd) => {
+    await tell(ended, channel, session);
     log("agent", "run").info("run ended", {
       user: user.userName,
+      ...(user.session !== undefined && { session: user.session }),
       serial: String(user.serial),
       ...(runId !== undefined && { run: runId }),
       ...logFields(ended),
@@ -42,25 +46,40 @@ export async function serveChannel(
     });
   };
 
-  let wanted: WantedRun | undefined, process: Process;
+  let wanted: WantedRun | undefined, process: Process, turn: Turn | undefined;
+  await using stack = new AsyncDisposableStack();
   try {
     wanted = await readWantedRun(channel);
-    process = await startRun(user, wanted, deps);
+    const session = checkPermission(user, wanted, deps.login);
+    if (wanted.kind === "end_session") {
+      await deps.sessions.end(session!);
+      return await finish(DONE, wanted.runId, { created: false, ended: true });
+    }
+    const start = await prepareStart(user, wanted, deps);
+    if (session) {
+      turn = stack.use(await takeTurn(session, start, wanted, channel, deps));
+      process = await turn.run(wanted);
+    } else process = stack.use(await startRun(start, wanted, deps));
   } catch (error) {
-    return await finish({ kind: "not_started", error: toOpenboxError(error) }, wanted?.runId);
+    const failure = toOpenboxError(error);
+    const kind = failure.code === "lost" ? "lost" : "not_started";
+    return await finish({ kind, error: failure }, wanted?.runId, turn && stateOf(turn));
   }
-  await using _ = process;
-  await finish(await attend(process, wanted, channel, deps), wanted.runId);
+  const ended = await attend(process, wanted, channel, deps);
+  await finish(ended, wanted.runId, turn && stateOf(turn));
+  if (turn?.ended && !channel.closed.aborted) turn.told();
 }
 
-/** Asks for the proof: there is no other way to a process. */
-async function startRun(
+const DONE: Ended = { kind: "exit", code: 0 };
+const stateOf = ({ created, ended }: Turn): SessionEnd => ({ created, ended });
+
+/** In what the command starts, or the session that it is the first command of. */
+async function prepareStart(
   user: VerifiedUser,
-  wanted: WantedRun,
+  { isolation }: WantedRun,
   { backends, login, path, nodeId }: ExecDeps,
-): Promise<Process> {
-  checkPermission(user, wanted.line, login);
-  const spec = chooseIsolation(user.isolation, wanted.isolation);
+): Promise<SessionStart> {
+  const spec = chooseIsolation(user.isolation, isolation);
   const backend = backends.find(({ kind }) => kind === spec.kind);
   if (!backend) {
     throw new OpenboxError(
@@ -69,20 +88,61 @@ async function startRun(
       { hint: `it has ${backends.map(({ kind }) => kind).join(", ")}` },
     );
   }
-  const { line, env, cwd } = wanted;
-  return await backend.run(spec, {
+  const env = loginEnvironment(login, { path: await path, nodeId });
+  return { backend, spec, env, cwd: login.home };
+}
+
+function startRun(
+  { backend, spec, env }: SessionStart,
+  wanted: WantedRun,
+  { login }: ExecDeps,
+): Promise<Process> {
+  const { line, cwd } = wanted;
+  return backend.run(spec, {
     line,
-    env: { ...loginEnvironment(login, { path: await path, nodeId }), ...env },
+    env: { ...env, ...wanted.env },
     cwd: cwd?.startsWith("/") ? cwd : cwd ? `${login.home}/${cwd}` : login.home,
   });
 }
 
-/** What the certificate fixes, held or refused; never something else in its place. */
-function checkPermission(user: VerifiedUser, line: Uint8Array, login: Login): void {
-  if (user.session !== undefined) {
-    throw new OpenboxError("not_supported", "This node's openbox does not serve sessions", {
-      hint: "run the command without -s",
-    });
+/** Waits in the session's line as long as the caller does, and the time-out that it set. */
+async function takeTurn(
+  session: SessionKey,
+  start: SessionStart,
+  { timeoutMs }: WantedRun,
+  channel: ServerChannel<VerifiedUser>,
+  { sessions, stopping, clock }: ExecDeps,
+): Promise<Turn> {
+  const over = new AbortController();
+  const signal = AbortSignal.any([channel.closed, stopping, over.signal]);
+  const late = new AbortController();
+  if (timeoutMs !== undefined) {
+    sleepLong(timeoutMs, clock, late.signal).then(() => over.abort(busy(session)), () => {});
+  }
+  try {
+    return await sessions.enter(session, start, { signal });
+  } finally {
+    late.abort();
+  }
+}
+
+const busy = ({ name }: SessionKey) =>
+  new OpenboxError("too_many", `The session ${name} was busy with other commands all the time`, {
+    hint: "openbox sessions shows it; openbox session end ends it with what runs in it",
+  });
+
+/** What the certificate fixes, held or refused; never something else in its place. Returns its session. */
+function checkPermission(
+  user: VerifiedUser,
+  { kind, line }: WantedRun,
+  login: Login,
+): SessionKey | undefined {
+  const { userId, session: name } = user;
+  if (name !== undefined && !isSessionName(name)) {
+    throw new OpenboxError("session_not_authorized", "The certificate's session is no name");
+  }
+  if (kind === "end_session" && name === undefined) {
+    throw new OpenboxError("session_not_authorized", "The certificate is for no session");
   }
   if (user.login !== undefined && user.login !== login.name) {
     throw new OpenboxError(
@@ -96,6 +156,7 @@ function checkPermission(user: VerifiedUser, line: Uint8Array, login: Login): vo
       "The certificate allows one command only, and this is not it",
     );
   }
+  return name === undefined ? undefined : { userId, name };
 }
 
 function chooseIsolation(fixed: string | undefined, asked: string | undefined): IsolationSpec {

@@ -3,10 +3,12 @@
  * certificate, and the word that it was removed, which is the only thing that ends this.
  */
 import type { AbortOptions } from "../abort.ts";
+import type { NodeSession as ApiSession } from "../api/sessions.ts";
 import type { ControlClient } from "../client/control_client.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
+import type { SessionState, SessionTable } from "../session/table.ts";
 import { VERSION } from "../version.ts";
 import { checkHostCert } from "./enroll.ts";
 import type { NodeState } from "./state.ts";
@@ -23,6 +25,7 @@ export interface HeartbeatDeps {
     /** How far this machine's clock is ahead of the control plane's, once that is known. */
     clockAheadMs: number | undefined;
   };
+  readonly sessions: Pick<SessionTable, "list" | "end">;
   /** Looks where the node can be reached now, moves there if that changed, and says so. */
   addr(options: AbortOptions): Promise<string>;
   /** 0 to 1. */
@@ -62,7 +65,7 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
 }
 
 async function beatOnce(
-  { control, clock, bootId, node, addr }: HeartbeatDeps,
+  { control, clock, bootId, node, addr, sessions }: HeartbeatDeps,
   signal: AbortSignal,
 ): Promise<void> {
   const where = await addr({ signal });
@@ -74,11 +77,25 @@ async function beatOnce(
     boot_id: bootId,
     host_cert_serial: String(node.state.hostCert.serial),
     load: Deno.loadavg(),
+    sessions: sessions.list().map(toApi),
   }, { signal });
   // the answer names whole seconds; half of one is what they lack on average
   node.clockAheadMs = (sentAt + clock.now()) / 2 - (answer.server_time * 1000 + 500);
+  for (const { user_id: userId, name } of answer.end_sessions ?? []) {
+    await sessions.end({ userId, name });
+    log("agent", "session").info("session ended from the control plane", { session: name });
+  }
   if (answer.host_cert !== undefined) await renew(answer.host_cert, node);
 }
+
+const toApi = (state: SessionState): ApiSession => ({
+  user_id: state.userId,
+  name: state.name,
+  isolation: state.isolation,
+  idle_ms: Math.floor(state.idleMs),
+  last_exit: state.lastExit ?? null,
+  state: state.state,
+});
 
 /** One that is not ours is an error of the control plane, and the old one stays. */
 async function renew(line: string, node: HeartbeatDeps["node"]): Promise<void> {

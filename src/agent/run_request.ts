@@ -8,6 +8,8 @@ import type { ByteSource, ServerChannel } from "../ssh/channel.ts";
 
 /** A run as its caller wants it; whether they may have it is decided where it starts. */
 export interface WantedRun {
+  /** `end_session` has no line: it ends the session that the certificate names. */
+  readonly kind: "run" | "end_session";
   /** From our own client; a stock one has none. */
   readonly runId: string | undefined;
   readonly line: Uint8Array;
@@ -39,6 +41,7 @@ export async function readWantedRun(channel: ServerChannel<unknown>): Promise<Wa
     case "exec": {
       const { [ISOLATION_VARIABLE]: isolation, ...env } = Object.fromEntries(channel.env);
       return {
+        kind: "run",
         runId: undefined,
         line: request.command,
         env,
@@ -99,10 +102,11 @@ function parseHeader(bytes: Uint8Array): Omit<WantedRun, "input"> {
   if (!parsed.success) throw malformed(parsed.issues[0]);
   const { run_id, command, env, cwd, timeout_ms, ...rest } = parsed.output;
   refuseLater(rest, command);
-  const line = fromBase64(command!);
+  const line = fromBase64(command ?? "");
   if (!line) throw new OpenboxError("bad_request", "The run's command is not base64");
   for (const [name, value] of Object.entries(env)) checkVariable(name, value);
-  return { runId: run_id, line, env, cwd, timeoutMs: timeout_ms, isolation: undefined };
+  const { kind } = rest;
+  return { kind, runId: run_id, line, env, cwd, timeoutMs: timeout_ms, isolation: undefined };
 }
 
 /** A key that we do not know is something that the caller wants held and that we would not hold. */
@@ -123,11 +127,10 @@ function refuseLater(
   { kind, ...rest }: Pick<v.InferOutput<typeof RunRequest>, "kind">,
   command: string | undefined,
 ): void {
-  if (kind !== "run") throw notYet("sessions");
   for (const [name, value] of Object.entries(rest)) {
     if (value !== undefined) throw notYet(`${JSON.stringify(name)} of a run`);
   }
-  if (command === undefined) throw notYet("an interactive shell");
+  if (command === undefined && kind === "run") throw notYet("an interactive shell");
 }
 
 function checkVariable(name: string, value: string): void {
