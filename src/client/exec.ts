@@ -36,8 +36,8 @@ import { type Target, toDispatchRequest } from "./target.ts";
 import type { CaAnswer } from "./trust.ts";
 
 export interface RunCommand {
-  /** The line for the shell. */
-  readonly line: string;
+  /** The line for the shell; absent: the target's session is to be ended. */
+  readonly line: string | undefined;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly timeoutMs?: number;
@@ -60,6 +60,8 @@ export interface RemoteRun extends AsyncDisposable {
   readonly runId: string;
   readonly nodeId: string;
   readonly nodeName: string;
+  /** The session was bound by this call: that it starts is no news. */
+  readonly sessionBound: boolean;
   readonly stdout: ByteSource;
   readonly stderr: ByteSource;
   /** Input. Resolves once it is on its way; false when the command takes no more. */
@@ -98,6 +100,7 @@ export async function openRun(
     runId,
     nodeId: answer.node_id,
     nodeName: answer.node_name,
+    sessionBound: answer.session_created,
     stdout: channel.stdout,
     stderr: channel.stderr,
     write: (bytes) => channel.write(bytes),
@@ -111,9 +114,9 @@ export async function openRun(
 
 function encodeRequest(runId: string, { line, env, cwd, timeoutMs }: RunCommand): Uint8Array {
   const request: RunRequest = {
-    kind: "run",
+    kind: line === undefined ? "end_session" : "run",
     run_id: runId,
-    command: toBase64(utf8(line)),
+    ...(line !== undefined && { command: toBase64(utf8(line)) }),
     ...(env && { env }),
     ...(cwd !== undefined && { cwd }),
     ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
@@ -137,6 +140,7 @@ function checkAnswer(answer: DispatchAnswer, target: Target): void {
       `The control plane answered with ${answer.node_id} when asked for ${target.node}`,
     );
   }
+  if (!target.isolation) return;
   const isolation = formatIsolation(target.isolation);
   if (answer.isolation !== isolation) {
     throw new OpenboxError(
