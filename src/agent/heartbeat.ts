@@ -25,7 +25,7 @@ export interface HeartbeatDeps {
     /** How far this machine's clock is ahead of the control plane's, once that is known. */
     clockAheadMs: number | undefined;
   };
-  readonly sessions: Pick<SessionTable, "list" | "end">;
+  readonly sessions: Pick<SessionTable, "list" | "end" | "onChange">;
   /** Looks where the node can be reached now, moves there if that changed, and says so. */
   addr(options: AbortOptions): Promise<string>;
   /** 0 to 1. */
@@ -33,13 +33,17 @@ export interface HeartbeatDeps {
 }
 
 const BEAT_MS = 30_000;
+/** How soon the control plane hears of what changed with the sessions. */
+const SOON_MS = 2_000;
 const FIRST_RETRY_MS = 1_000, MAX_RETRY_MS = 60_000;
 /** Between two lines of the log about what goes on failing. */
 const COMPLAINT_MS = 60_000;
 
 /** Beats at once and until `signal` aborts, which resolves it. Rejects with `node_deleted`, and with nothing else. */
 export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
-  const { clock, random } = deps;
+  const { clock, random, sessions } = deps;
+  let changed = () => {};
+  using _watching = sessions.onChange(() => changed());
   let retryMs = FIRST_RETRY_MS, complainedAt = -Infinity, failing = false;
   while (!signal.aborted) {
     try {
@@ -60,7 +64,16 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
     // up to a tenth more or less, so that nodes which started together do not beat together
     const waitMs = (failing ? retryMs : BEAT_MS) * (0.9 + 0.2 * random());
     if (failing) retryMs = Math.min(retryMs * 2, MAX_RETRY_MS / 1.1);
-    await clock.sleep(waitMs, { signal }).catch(() => {});
+    const early = new AbortController();
+    const waiting = { signal: AbortSignal.any([signal, early.signal]) };
+    if (!failing) {
+      changed = () => {
+        changed = () => {};
+        clock.sleep(SOON_MS, waiting).then(() => early.abort(), () => {});
+      };
+    }
+    await clock.sleep(waitMs, waiting).catch(() => {});
+    early.abort();
   }
 }
 
@@ -69,6 +82,7 @@ async function beatOnce(
   signal: AbortSignal,
 ): Promise<void> {
   const where = await addr({ signal });
+  const states = sessions.list();
   const sentAt = clock.now();
   const answer = await control.heartbeat({
     node_id: node.state.nodeId,
@@ -77,7 +91,7 @@ async function beatOnce(
     boot_id: bootId,
     host_cert_serial: String(node.state.hostCert.serial),
     load: Deno.loadavg(),
-    sessions: sessions.list().map(toApi),
+    ...(states.length > 0 && { sessions: states.map(toApi) }),
   }, { signal });
   // the answer names whole seconds; half of one is what they lack on average
   node.clockAheadMs = (sentAt + clock.now()) / 2 - (answer.server_time * 1000 + 500);

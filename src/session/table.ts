@@ -78,6 +78,8 @@ export interface SessionTable extends AsyncDisposable {
   /** Ends it with all that runs in it; false where there was none. Those who wait for a turn are refused. */
   end(key: SessionKey): Promise<boolean>;
   list(): readonly SessionState[];
+  /** Calls when a session starts, ends or is lost, and when a command of one has ended. */
+  onChange(handler: () => void): Disposable;
 }
 
 export interface SessionTableDeps {
@@ -113,6 +115,7 @@ export async function openSessionTable(deps: SessionTableDeps): Promise<SessionT
     enter: (key, start, options) => table.enter(key, start, options),
     end: (key) => table.end(key),
     list: () => table.list(),
+    onChange: (handler) => table.onChange(handler),
     [Symbol.asyncDispose]: () => table.close(),
   };
 }
@@ -148,13 +151,14 @@ class Table {
   /** Those taken out of `entries` that are not gone yet. */
   readonly #leaving = new Set<Promise<void>>();
   readonly #closing = new AbortController();
-  readonly #reaping: Promise<void>;
+  /** Goes on as long as there are sessions. */
+  #reaping: Promise<void> | undefined;
+  readonly #watching = new Set<() => void>();
 
   constructor(deps: SessionTableDeps, lost: Map<string, SessionRecord>) {
     this.#deps = deps;
     this.#limits = { ...LIMITS, ...deps.limits };
     this.#lost = lost;
-    this.#reaping = this.#reap();
   }
 
   async enter(
@@ -243,6 +247,8 @@ class Table {
     entry.starting = this.#start(entry, start, signal);
     try {
       entry.shell = await entry.starting;
+      this.#reaping ??= this.#reap().finally(() => this.#reaping = undefined);
+      this.#changed();
     } finally {
       entry.starting = undefined;
     }
@@ -309,6 +315,7 @@ class Table {
         process = await shell.run(line);
         process.exit.then((exit) => {
           entry.lastExit = exit.kind === "exit" ? exit.code : 128 + exit.number;
+          this.#changed();
         });
         return process;
       },
@@ -324,6 +331,7 @@ class Table {
     entry.shell = undefined;
     await shell[Symbol.asyncDispose]();
     this.#forget(entry.key);
+    this.#changed();
   }
 
   /** Its end is known to nobody: it is kept, and told with the next call. */
@@ -339,6 +347,7 @@ class Table {
     );
     this.#leave(Promise.all([written, shell[Symbol.asyncDispose]()]).then(() => {}));
     this.#forgetEmpty(entry);
+    this.#changed();
   }
 
   async end(key: SessionKey): Promise<boolean> {
@@ -395,11 +404,20 @@ class Table {
     return [...live, ...lost];
   }
 
+  onChange(handler: () => void): Disposable {
+    this.#watching.add(handler);
+    return { [Symbol.dispose]: () => void this.#watching.delete(handler) };
+  }
+
+  #changed(): void {
+    for (const handler of this.#watching) handler();
+  }
+
   async #reap(): Promise<void> {
     const { signal } = this.#closing;
-    while (!signal.aborted) {
+    for (;;) {
       await this.#deps.clock.sleep(REAP_MS, { signal }).catch(() => {});
-      if (signal.aborted) return;
+      if (signal.aborted || this.#entries.size === 0) return;
       const { idleMs } = this.#limits, now = this.#deps.clock.now();
       for (const entry of this.#entries.values()) {
         const idle = entry.callers === 0 && now - entry.lastUsedAt >= idleMs;

@@ -31,6 +31,7 @@ Deno.test("the header is read however it is cut, and what follows is input", asy
     const { line, input, ...rest } = await readWantedRun(fake.channel);
     assert.equal(text(line), "true");
     assert.deepEqual(rest, {
+      kind: "run",
       runId: "run_1",
       env: { A: "b" },
       cwd: "dir",
@@ -57,7 +58,6 @@ Deno.test("INS-7: a key that this version does not know is refused, since it wou
 
 Deno.test("what comes with later versions is refused by name", async () => {
   const cases = [
-    { kind: "end_session" },
     { command: undefined },
     { pty: { term: "xterm", cols: 80, rows: 24 } },
     { limits: { pids: 5 } },
@@ -104,6 +104,7 @@ Deno.test("a stock client's exec is a line, its variables, and perhaps an isolat
   assert.equal(text(line), "echo é");
   assert.equal(input.length, 0);
   assert.deepEqual(rest, {
+    kind: "run",
     runId: undefined,
     env: { LANG: "C" },
     cwd: undefined,
