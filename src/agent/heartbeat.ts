@@ -42,10 +42,14 @@ const COMPLAINT_MS = 60_000;
 /** Beats at once and until `signal` aborts, which resolves it. Rejects with `node_deleted`, and with nothing else. */
 export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
   const { clock, random, sessions } = deps;
-  let changed = () => {};
-  using _watching = sessions.onChange(() => changed());
+  let changed = false, hurry = () => {};
+  using _watching = sessions.onChange(() => {
+    changed = true;
+    hurry();
+  });
   let retryMs = FIRST_RETRY_MS, complainedAt = -Infinity, failing = false;
   while (!signal.aborted) {
+    changed = false;
     try {
       await beatOnce(deps, signal);
       if (failing) log("agent").info("the control plane answers again");
@@ -67,12 +71,14 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
     const early = new AbortController();
     const waiting = { signal: AbortSignal.any([signal, early.signal]) };
     if (!failing) {
-      changed = () => {
-        changed = () => {};
+      hurry = () => {
+        hurry = () => {};
         clock.sleep(SOON_MS, waiting).then(() => early.abort(), () => {});
       };
+      if (changed) hurry();
     }
     await clock.sleep(waitMs, waiting).catch(() => {});
+    hurry = () => {};
     early.abort();
   }
 }

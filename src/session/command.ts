@@ -42,7 +42,8 @@ function createProcess(
   before: ReadonlySet<number>,
   { shell, dialect, number, token, onInterrupt, onLinger }: CommandDeps,
 ): Process {
-  let over = false, interrupted = false;
+  let interrupted = false;
+  const ended = new AbortController();
   const exit: Promise<Exit> = Promise.race([
     answered.then((code): Exit =>
       interrupted && code === dialect.interruptCode
@@ -50,7 +51,9 @@ function createProcess(
         : { kind: "exit", code }
     ),
     shell.exit,
-  ]).finally(() => over = true);
+  ]).finally(() => ended.abort());
+  const isOver = () => ended.signal.aborted;
+  const pause = (ms: number) => systemClock.sleep(ms, { signal: ended.signal }).catch(() => {});
 
   const end = utf8(`\0${crypto.randomUUID()}\0`);
   // nobody reads any more: as on a terminal, what writes on is told to end
@@ -70,29 +73,29 @@ function createProcess(
   /** What the command started: not the shell, and not what was there before it. */
   const started = async () => [...(await shell.processes()).difference(before)];
   const interrupt = async () => {
-    if (over) return;
+    if (isOver()) return;
     interrupted = true;
     onInterrupt();
     shell.interrupt();
-    await systemClock.sleep(UNWIND_MS);
+    await pause(UNWIND_MS);
     // some shells drop what they had read ahead, and with it our question
-    if (!over) await shell.tell(dialect.answer(number, token));
+    if (!isOver()) await shell.tell(dialect.answer(number, token));
   };
   async function stage(at: number): Promise<void> {
     if (at === END_SHELL) return shell.kill();
     if (at > INTERRUPT) {
       shell.signal(await started(), at === KILL ? "SIGKILL" : "SIGTERM");
-      await systemClock.sleep(UNWIND_MS);
+      await pause(UNWIND_MS);
     }
     await interrupt(); // so that the rest of the line does not run on
   }
   let floor = INTERRUPT, escalating: Promise<void> | undefined;
   async function escalate(): Promise<void> {
-    for (let at = floor; at <= END_SHELL && !over; at = Math.max(at + 1, floor)) {
+    for (let at = floor; at <= END_SHELL && !isOver(); at = Math.max(at + 1, floor)) {
       await stage(at);
       const next = STAGES_MS[Math.min(at + 1, END_SHELL)]!;
-      for (let waited = 0; waited < next && !over && floor <= at; waited += POLL_MS) {
-        await systemClock.sleep(POLL_MS);
+      for (let waited = 0; waited < next && !isOver() && floor <= at; waited += POLL_MS) {
+        await pause(POLL_MS);
       }
     }
     await exit;
@@ -105,7 +108,7 @@ function createProcess(
 
   let disposed: Promise<void> | undefined;
   async function dispose(): Promise<void> {
-    if (!over) await terminate();
+    if (!isOver()) await terminate();
     stdout.drain();
     stderr.drain();
     await outputsEnded;
@@ -126,7 +129,7 @@ function createProcess(
     stderr: stderr.stream,
     exit,
     kill(signal) {
-      if (over) return;
+      if (isOver()) return;
       if (signal === "SIGINT") void interrupt();
       else if (signal === "SIGKILL") void endFrom(KILL);
       else if (ENDING.has(signal)) void terminate();

@@ -85,17 +85,27 @@ const LINE_READERS = {
 function createLineReader(kind: "bash" | "zsh", program: string): Dialect {
   const { args, begin } = LINE_READERS[kind];
   // the backslash and `builtin` pass by aliases and functions of the session
-  const answer = (number: number, token: string) =>
-    `\\builtin printf '\\n%s %s %s\\n' ${token} ${number} "$?"\n`;
+  const print = (number: number, token: string, code: string) =>
+    `\\builtin printf '\\n%s %s %s\\n' ${token} ${number} "${code}"`;
+  const source = (base: string) =>
+    `\\builtin . ${quoteWord(`${base}.c`)} <${quoteWord(`${base}.0`)} ` +
+    `>${quoteWord(`${base}.1`)} 2>${quoteWord(`${base}.2`)}`;
+  const rest = { kind, argv: [program, ...args], interruptCode: 130, begin: () => `${begin}\n` };
+  if (kind === "bash") {
+    return {
+      ...rest,
+      command: (base, number, token) => `${source(base)}\n${print(number, token, "$?")}\n`,
+      answer: (number, token) => `${print(number, token, "$?")}\n`,
+    };
+  }
   return {
-    kind,
-    argv: [program, ...args],
-    interruptCode: 130,
-    begin: () => `${begin}\n`,
+    ...rest,
+    // where Ctrl-C unwound a loop, zsh's own status is whatever the last builtin left
     command: (base, number, token) =>
-      `\\builtin . ${quoteWord(`${base}.c`)} <${quoteWord(`${base}.0`)} ` +
-      `>${quoteWord(`${base}.1`)} 2>${quoteWord(`${base}.2`)}\n${answer(number, token)}`,
-    answer,
+      `{ ${source(base)} } always { ${
+        print(number, token, "$(( TRY_BLOCK_INTERRUPT > 0 ? 130 : $? ))")
+      } }\n`,
+    answer: (number, token) => `${print(number, token, "130")}\n`,
   };
 }
 
