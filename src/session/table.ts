@@ -277,6 +277,7 @@ class Table {
     }
     entry.lastExit = undefined;
     shell.exit.then((exit) => {
+      if (this.#closing.signal.aborted) return; // its file says it to the next agent
       // within a turn its caller learns of it
       if (entry.callers === 0 && entry.shell === shell) this.#lose(entry, died(exit));
     });
