@@ -14,8 +14,8 @@ export interface CommandDeps {
   readonly answers: { of(number: number): Promise<number> };
   /** The shell was interrupted. */
   onInterrupt(): void;
-  /** Somebody in the background still holds the command's output. */
-  onLinger(relay: AsyncDisposable): void;
+  /** The command is over; until `closed` somebody in the background may hold its output. */
+  onLinger(relay: AsyncDisposable, closed: Promise<unknown>): void;
 }
 
 /** How long after the first SIGINT come SIGTERM, SIGKILL, and the end of the shell. */
@@ -30,16 +30,24 @@ export async function startCommand(line: Uint8Array, deps: CommandDeps): Promise
   const before = await shell.processes();
   const file = `${relay.base}.c`;
   await Deno.writeFile(file, line, { createNew: true, mode: 0o600 });
+  const pipes = holdOutputs(relay.base);
   const answered = deps.answers.of(number);
   await shell.tell(dialect.command(relay.base, number, token));
-  return createProcess(relay, file, answered, before, deps);
+  return createProcess({ relay, file, pipes, answered, before }, deps);
+}
+
+interface Started {
+  readonly relay: Relay;
+  readonly file: string;
+  /** Of both outputs. */
+  readonly pipes: readonly HeldPipe[];
+  readonly answered: Promise<number>;
+  /** The session's processes before this command. */
+  readonly before: ReadonlySet<number>;
 }
 
 function createProcess(
-  relay: Relay,
-  file: string,
-  answered: Promise<number>,
-  before: ReadonlySet<number>,
+  { relay, file, pipes, answered, before }: Started,
   { shell, dialect, number, token, onInterrupt, onLinger }: CommandDeps,
 ): Process {
   let interrupted = false;
@@ -60,15 +68,13 @@ function createProcess(
   const unread = () => void terminate();
   const stdout = readCommandOutput(relay.stdout, unread);
   const stderr = readCommandOutput(relay.stderr, unread);
-  const outputsEnded = Promise.all([stdout.ended, stderr.ended]);
-  exit.then(() => {
-    stdout.expect(end);
-    stderr.expect(end);
-    return Promise.all([
-      append(`${relay.base}.1`, end, stdout),
-      append(`${relay.base}.2`, end, stderr),
-    ]);
-  }).catch(() => {}); // the session's directory is gone, and so are its processes
+  const outputsEnded = Promise.all([stdout, stderr].map(async (output, i) => {
+    await exit;
+    output.expect(end);
+    await pipes[i]!.append(end, output);
+    await output.ended;
+    pipes[i]!.close(); // not before: what nobody has open forgets what is in it
+  }));
 
   /** What the command started: not the shell, and not what was there before it. */
   const started = async () => [...(await shell.processes()).difference(before)];
@@ -113,9 +119,7 @@ function createProcess(
     stderr.drain();
     await outputsEnded;
     await Promise.all([input.abort().catch(() => {}), Deno.remove(file).catch(() => {})]);
-    if (stdout.closed && stderr.closed) return await relay[Symbol.asyncDispose]();
-    onLinger(relay);
-    void Promise.all([stdout.drop(), stderr.drop()]).then(() => relay[Symbol.asyncDispose]());
+    onLinger(relay, Promise.all([stdout.drop(), stderr.drop()]));
   }
 
   const input = relay.stdin.getWriter();
@@ -143,30 +147,41 @@ function createProcess(
 const ENDING: ReadonlySet<Deno.Signal> = new Set(["SIGHUP", "SIGQUIT", "SIGTERM"]);
 const POLL_MS = 5;
 
-/**
- * Marks the end in a named pipe, behind all that was written to it. A token that did not exist while the
- * command ran cannot have been printed by it.
- */
-async function append(
-  path: string,
-  token: Uint8Array,
-  output: { readonly isEnded: boolean },
-): Promise<void> {
-  for (let wait = 1; !output.isEnded; wait = Math.min(wait * 2, MAX_WAIT_MS)) {
-    let fd: number | undefined;
-    try {
-      fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
-      writeSync(fd, token);
-      return;
-    } catch (error) {
-      // no reader yet, or the pipe is full of what nobody has read
-      const { code } = error as { code?: string };
-      if (code !== "ENXIO" && code !== "EAGAIN") throw error;
-    } finally {
-      if (fd !== undefined) closeSync(fd);
-    }
-    await systemClock.sleep(wait);
-  }
+/** A named pipe with both of its ends. */
+interface HeldPipe {
+  /** Behind all that was written to it. A token that did not exist while the command ran, it cannot have printed. */
+  append(token: Uint8Array, output: { readonly isEnded: boolean }): Promise<void>;
+  /** Idempotent. */
+  close(): void;
 }
 
+/**
+ * With both ends open here, the shell does not wait in opening an output. Its input stays to be waited
+ * for: a pipe that we held would have no end.
+ */
+const holdOutputs = (base: string): HeldPipe[] => [holdPipe(`${base}.1`), holdPipe(`${base}.2`)];
+
 const MAX_WAIT_MS = 20;
+
+function holdPipe(path: string): HeldPipe {
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  let open = true;
+  return {
+    async append(token, output) {
+      for (let wait = 1; open && !output.isEnded; wait = Math.min(wait * 2, MAX_WAIT_MS)) {
+        try {
+          writeSync(fd, token);
+          return;
+        } catch (error) {
+          // full of what nobody has read
+          if ((error as { code?: string }).code !== "EAGAIN") throw error;
+        }
+        await systemClock.sleep(wait);
+      }
+    },
+    close() {
+      if (open) closeSync(fd);
+      open = false;
+    },
+  };
+}

@@ -9,8 +9,6 @@ export interface CommandOutput {
   /** All of the command's output was read, or dropped after its reader gave up. */
   readonly ended: Promise<void>;
   readonly isEnded: boolean;
-  /** Nobody holds the pipe any more. */
-  readonly closed: boolean;
   /** Gives up what is not read, and reads on to the end. */
   drain(): void;
   /** Reads what comes after the end, from the background, until the pipe closes. */
@@ -80,9 +78,6 @@ export function readCommandOutput(source: RelayOutput, onUnread: () => void): Co
     ended: ended.promise,
     get isEnded() {
       return isEnded;
-    },
-    get closed() {
-      return closed;
     },
     drain() {
       if (!givenUp) void drain();

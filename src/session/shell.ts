@@ -41,9 +41,9 @@ export async function openSessionShell(
   const shell = stack.use(await backend.keepShell(spec, { argv: dialect.argv, env, cwd }, options));
   const token = crypto.randomUUID();
   const answers = new Answers(shell, token);
-  const lingering: AsyncDisposable[] = [];
+  const lingering = new Set<AsyncDisposable>();
   stack.defer(async () => {
-    await Promise.all(lingering.map((relay) => relay[Symbol.asyncDispose]()));
+    await Promise.all([...lingering].map((relay) => relay[Symbol.asyncDispose]()));
   });
   let count = 0, ended = false, unsure = false;
   const exit = shell.exit.finally(() => ended = true);
@@ -71,9 +71,11 @@ export async function openSessionShell(
     token,
     answers,
     onInterrupt: () => unsure = true,
-    onLinger(relay) {
-      lingering.push(relay);
-      if (lingering.length > MOST_LINGERING) void lingering.shift()![Symbol.asyncDispose]();
+    onLinger(relay, closed) {
+      lingering.add(relay);
+      closed.then(() => relay[Symbol.asyncDispose]()).then(() => lingering.delete(relay));
+      const [oldest] = lingering;
+      if (lingering.size > MOST_LINGERING) void oldest![Symbol.asyncDispose]();
     },
   };
   const owned = stack.move();

@@ -3,7 +3,7 @@ import { utf8 } from "../../../src/bytes.ts";
 import { requireComponent } from "../../fixtures/component.ts";
 import { finish, openSession, SHELLS } from "./world.ts";
 
-const COMMANDS = Number(Deno.env.get("OPENBOX_STRESS_COMMANDS") ?? 60);
+const COMMANDS = 300;
 
 /** mulberry32: the same sizes and codes at each run. */
 function random(seed: number) {
