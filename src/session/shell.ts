@@ -48,10 +48,12 @@ export async function openSessionShell(
   let count = 0, ended = false, unsure = false;
   const exit = shell.exit.finally(() => ended = true);
 
-  async function requireAnswer(ms: number, again: boolean): Promise<void> {
+  async function requireAnswer(
+    { ms, again, signal }: { ms: number; again: boolean; signal?: AbortSignal },
+  ): Promise<void> {
     const number = ++count, answered = answers.of(number);
     const late = () => new OpenboxError("unavailable", "The session's shell does not answer");
-    using limit = deadline(ms, late, options);
+    using limit = deadline(ms, late, { signal });
     const ask = () => void shell.tell(dialect.answer(number, token));
     ask();
     const timer = again ? setInterval(ask, ASK_AGAIN_MS) : undefined;
@@ -63,7 +65,7 @@ export async function openSessionShell(
   }
 
   await shell.tell(dialect.begin(token));
-  await requireAnswer(START_MS, false);
+  await requireAnswer({ ms: START_MS, again: false, signal: options.signal });
 
   const deps: Omit<CommandDeps, "number"> = {
     shell,
@@ -86,7 +88,7 @@ export async function openSessionShell(
     },
     async run(line) {
       // an interrupt that comes late may take the line away that the shell reads by then
-      if (unsure) await requireAnswer(ANSWER_MS, true);
+      if (unsure) await requireAnswer({ ms: ANSWER_MS, again: true });
       unsure = false;
       if (ended) gone();
       return await startCommand(line, { ...deps, number: ++count });
