@@ -81,6 +81,8 @@ export interface KeptShell extends AsyncDisposable {
 export interface Relay extends AsyncDisposable {
   /** The named pipes are this and `.0`, `.1`, `.2`: stdin, stdout, stderr of the command. */
   readonly base: string;
+  /** Something ended it, and it carries nothing any more. */
+  readonly gone: boolean;
   /** As of a Process. */
   readonly stdin: WritableStream<Uint8Array>;
   readonly stdout: RelayOutput;

@@ -85,6 +85,9 @@ export function openRelay(base: string, { watchdog, setsid, path }: RelayDeps): 
 
   return {
     base,
+    get gone() {
+      return exited;
+    },
     stdin: new WritableStream<Uint8Array>({
       write: (bytes) => input.write(bytes),
       close: () => input.close(),

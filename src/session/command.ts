@@ -8,6 +8,7 @@ import type { Dialect } from "./dialect.ts";
 
 export interface CommandDeps {
   readonly shell: KeptShell;
+  takeRelay(): Promise<Relay>;
   readonly dialect: Dialect;
   readonly token: string;
   readonly number: number;
@@ -26,7 +27,7 @@ const UNWIND_MS = 20;
 
 export async function startCommand(line: Uint8Array, deps: CommandDeps): Promise<Process> {
   const { shell, dialect, token, number } = deps;
-  const relay = await shell.openRelay();
+  const relay = await deps.takeRelay();
   const before = await shell.processes();
   const file = `${relay.base}.c`;
   await Deno.writeFile(file, line, { createNew: true, mode: 0o600 });

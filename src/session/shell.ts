@@ -5,7 +5,14 @@
 import { abortable, type AbortOptions, deadline } from "../abort.ts";
 import { text } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
-import type { Exit, IsolationBackend, KeptShell, Process, Shell } from "../isolation/backend.ts";
+import type {
+  Exit,
+  IsolationBackend,
+  KeptShell,
+  Process,
+  Relay,
+  Shell,
+} from "../isolation/backend.ts";
 import type { IsolationSpec } from "../isolation/spec.ts";
 import { type CommandDeps, startCommand } from "./command.ts";
 import type { Dialect } from "./dialect.ts";
@@ -46,6 +53,19 @@ export async function openSessionShell(
     await Promise.all([...lingering].map((relay) => relay[Symbol.asyncDispose]()));
   });
   let count = 0, ended = false, unsure = false;
+  // its processes take longer to start than a short command to run: they wait for the next one
+  let ready: Promise<Relay | undefined> | undefined;
+  const prepareRelay = () => {
+    if (!ended) ready ??= shell.openRelay().catch(() => undefined); // whoever needs one is told
+  };
+  const takeRelay = async (): Promise<Relay> => {
+    const relay = await ready;
+    ready = undefined;
+    if (relay && !relay.gone) return relay;
+    await relay?.[Symbol.asyncDispose]();
+    return await shell.openRelay();
+  };
+  stack.defer(async () => await (await ready)?.[Symbol.asyncDispose]());
   const exit = shell.exit.finally(() => ended = true);
 
   async function requireAnswer(
@@ -65,15 +85,18 @@ export async function openSessionShell(
   }
 
   await shell.tell(dialect.begin(token));
+  prepareRelay();
   await requireAnswer({ ms: START_MS, again: false, signal: options.signal });
 
   const deps: Omit<CommandDeps, "number"> = {
     shell,
+    takeRelay,
     dialect,
     token,
     answers,
     onInterrupt: () => unsure = true,
     onLinger(relay, closed) {
+      prepareRelay();
       lingering.add(relay);
       closed.then(() => relay[Symbol.asyncDispose]()).then(() => lingering.delete(relay));
       const [oldest] = lingering;
