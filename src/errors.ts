@@ -54,6 +54,8 @@ export const CODES = {
   ambiguous: [409, CONFLICT],
   conflict: [409, CONFLICT],
   target_required: [400, USAGE],
+  session_bound_elsewhere: [409, CONFLICT],
+  session_isolation_mismatch: [409, CONFLICT],
   // what does not answer
   unavailable: [503, UNAVAILABLE],
   database_unavailable: [503, UNAVAILABLE],
@@ -63,6 +65,7 @@ export const CODES = {
   isolation_unavailable: [503, UNAVAILABLE],
   control_unreachable: [502, UNAVAILABLE],
   too_many: [429, UNAVAILABLE],
+  quota: [429, UNAVAILABLE],
   lost: [502, UNAVAILABLE],
   cancelled: [499, 130],
 } as const satisfies Record<string, readonly [status: number, exit: number]>;

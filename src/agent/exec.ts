@@ -11,12 +11,15 @@ import { log } from "../log.ts";
 import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
 import { equalBytes, utf8 } from "../bytes.ts";
 import { quoteWord } from "../shell_word.ts";
+import { isSessionName } from "../api/fields.ts";
+import type { SessionKey, SessionStart, SessionTable, Turn } from "../session/table.ts";
 import { type Login, loginEnvironment } from "./login.ts";
-import { type Ended, logFields, tell } from "./run_end.ts";
+import { type Ended, logFields, type SessionEnd, tell } from "./run_end.ts";
 import { readWantedRun, type WantedRun } from "./run_request.ts";
 
 export interface ExecDeps {
   readonly backends: readonly IsolationBackend[];
+  readonly sessions: Pick<SessionTable, "enter" | "end">;
   readonly login: Login;
   /** PATH of the login's login shell. */
   readonly path: Promise<string>;
@@ -32,10 +35,11 @@ export async function serveChannel(
   deps: ExecDeps,
 ): Promise<void> {
   const { proof: user } = channel, startedAt = deps.clock.now();
-  const finish = async (ended: Ended, runId?: string) => {
-    await tell(ended, channel);
+  const finish = async (ended: Ended, runId?: string, session?: SessionEnd) => {
+    await tell(ended, channel, session);
     log("agent", "run").info("run ended", {
       user: user.userName,
+      ...(user.session !== undefined && { session: user.session }),
       serial: String(user.serial),
       ...(runId !== undefined && { run: runId }),
       ...logFields(ended),
@@ -43,25 +47,40 @@ export async function serveChannel(
     });
   };
 
-  let wanted: WantedRun | undefined, process: Process;
+  let wanted: WantedRun | undefined, process: Process, turn: Turn | undefined;
+  await using stack = new AsyncDisposableStack();
   try {
     wanted = await readWantedRun(channel);
-    process = await startRun(user, wanted, deps);
+    const session = checkPermission(user, wanted, deps.login);
+    if (wanted.kind === "end_session") {
+      await deps.sessions.end(session!);
+      return await finish(SESSION_ENDED, wanted.runId, { created: false, ended: true });
+    }
+    const start = await prepareStart(user, wanted, deps);
+    if (session) {
+      turn = stack.use(await takeTurn(session, start, wanted, channel, deps));
+      process = await turn.run({ ...wanted, line: wanted.line! });
+    } else process = stack.use(await startRun(start, wanted, deps));
   } catch (error) {
-    return await finish({ kind: "not_started", error: toOpenboxError(error) }, wanted?.runId);
+    const failure = toOpenboxError(error);
+    const kind = failure.code === "lost" ? "lost" : "not_started";
+    return await finish({ kind, error: failure }, wanted?.runId, turn && stateOf(turn));
   }
-  await using _ = process;
-  await finish(await attend(process, wanted, channel, deps), wanted.runId);
+  const ended = await attend(process, wanted, channel, deps);
+  await finish(ended, wanted.runId, turn && stateOf(turn));
+  if (turn?.ended && !channel.closed.aborted) turn.told();
 }
 
-/** Asks for the proof: there is no other way to a process. */
-async function startRun(
+const SESSION_ENDED: Ended = { kind: "exit", code: 0 };
+const stateOf = ({ created, ended }: Turn): SessionEnd => ({ created, ended });
+
+/** In what the command starts, or the session that it is the first command of. */
+async function prepareStart(
   user: VerifiedUser,
-  wanted: WantedRun,
+  { isolation }: WantedRun,
   { backends, login, path, nodeId }: ExecDeps,
-): Promise<Process> {
-  checkPermission(user, wanted, login);
-  const spec = chooseIsolation(user.isolation, wanted.isolation);
+): Promise<SessionStart> {
+  const spec = chooseIsolation(user.isolation, isolation);
   const backend = backends.find(({ kind }) => kind === spec.kind);
   if (!backend) {
     throw new OpenboxError(
@@ -70,14 +89,19 @@ async function startRun(
       { hint: `it has ${backends.map(({ kind }) => kind).join(", ")}` },
     );
   }
-  const { line, terminal, env, cwd } = wanted;
-  return await backend.run(spec, {
+  const env = loginEnvironment(login, { path: await path, nodeId });
+  return { backend, spec, env, cwd: login.home };
+}
+
+function startRun(
+  { backend, spec, env }: SessionStart,
+  wanted: WantedRun,
+  { login }: ExecDeps,
+): Promise<Process> {
+  const { line, terminal, cwd } = wanted;
+  return backend.run(spec, {
     line: line ?? loginShell(login),
-    env: {
-      ...loginEnvironment(login, { path: await path, nodeId }),
-      ...(terminal && { TERM: terminal.term }),
-      ...env,
-    },
+    env: { ...env, ...(terminal && { TERM: terminal.term }), ...wanted.env },
     cwd: cwd?.startsWith("/") ? cwd : cwd ? `${login.home}/${cwd}` : login.home,
     terminal,
   });
@@ -86,15 +110,48 @@ async function startRun(
 /** On a terminal it is interactive by itself; without one it reads commands from its input. */
 const loginShell = ({ shell }: Login): Uint8Array => utf8(`exec ${quoteWord(shell)} -l`);
 
-/** What the certificate fixes, held or refused; never something else in its place. */
+/** Waits in the session's line as long as the caller does, and the time-out that it set. */
+async function takeTurn(
+  session: SessionKey,
+  start: SessionStart,
+  { timeoutMs }: WantedRun,
+  channel: ServerChannel<VerifiedUser>,
+  { sessions, stopping, clock }: ExecDeps,
+): Promise<Turn> {
+  const over = new AbortController();
+  const signal = AbortSignal.any([channel.closed, stopping, over.signal]);
+  const late = new AbortController();
+  if (timeoutMs !== undefined) {
+    sleepLong(timeoutMs, clock, late.signal).then(() => over.abort(busy(session)), () => {});
+  }
+  try {
+    return await sessions.enter(session, start, { signal });
+  } finally {
+    late.abort();
+  }
+}
+
+const busy = ({ name }: SessionKey) =>
+  new OpenboxError("too_many", `The session ${name} was busy with other commands all the time`, {
+    hint: "openbox sessions shows it; openbox session end ends it with what runs in it",
+  });
+
+/** What the certificate fixes, held or refused; never something else in its place. Returns its session. */
 function checkPermission(
   user: VerifiedUser,
-  { line, terminal }: Pick<WantedRun, "line" | "terminal">,
+  { kind, line, terminal }: WantedRun,
   login: Login,
-): void {
-  if (user.session !== undefined) {
-    throw new OpenboxError("not_supported", "This node's openbox does not serve sessions", {
-      hint: "run the command without -s",
+): SessionKey | undefined {
+  const { userId, session: name } = user;
+  if (name !== undefined && !isSessionName(name)) {
+    throw new OpenboxError("session_not_authorized", "The certificate's session is no name");
+  }
+  if (kind === "end_session" && name === undefined) {
+    throw new OpenboxError("session_not_authorized", "The certificate is for no session");
+  }
+  if (kind === "run" && name !== undefined && (terminal || !line)) {
+    throw new OpenboxError("not_supported", "A session has no terminal, and needs a command", {
+      hint: "give a command, or leave the session out",
     });
   }
   if (user.login !== undefined && user.login !== login.name) {
@@ -115,6 +172,7 @@ function checkPermission(
       "The certificate allows one command only, and this is not it",
     );
   }
+  return name === undefined ? undefined : { userId, name };
 }
 
 function chooseIsolation(fixed: string | undefined, asked: string | undefined): IsolationSpec {

@@ -3,10 +3,12 @@
  * certificate, and the word that it was removed, which is the only thing that ends this.
  */
 import type { AbortOptions } from "../abort.ts";
+import type { NodeSession as ApiSession } from "../api/sessions.ts";
 import type { ControlClient } from "../client/control_client.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
+import type { SessionState, SessionTable } from "../session/table.ts";
 import { VERSION } from "../version.ts";
 import { checkHostCert } from "./enroll.ts";
 import type { NodeState } from "./state.ts";
@@ -23,6 +25,7 @@ export interface HeartbeatDeps {
     /** How far this machine's clock is ahead of the control plane's, once that is known. */
     clockAheadMs: number | undefined;
   };
+  readonly sessions: Pick<SessionTable, "list" | "end" | "onChange">;
   /** Looks where the node can be reached now, moves there if that changed, and says so. */
   addr(options: AbortOptions): Promise<string>;
   /** 0 to 1. */
@@ -30,15 +33,23 @@ export interface HeartbeatDeps {
 }
 
 const BEAT_MS = 30_000;
+/** How soon the control plane hears of what changed with the sessions. */
+const SOON_MS = 2_000;
 const FIRST_RETRY_MS = 1_000, MAX_RETRY_MS = 60_000;
 /** Between two lines of the log about what goes on failing. */
 const COMPLAINT_MS = 60_000;
 
 /** Beats at once and until `signal` aborts, which resolves it. Rejects with `node_deleted`, and with nothing else. */
 export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
-  const { clock, random } = deps;
+  const { clock, random, sessions } = deps;
+  let changed = false, hurry = () => {};
+  using _watching = sessions.onChange(() => {
+    changed = true;
+    hurry();
+  });
   let retryMs = FIRST_RETRY_MS, complainedAt = -Infinity, failing = false;
   while (!signal.aborted) {
+    changed = false;
     try {
       await beatOnce(deps, signal);
       if (failing) log("agent").info("the control plane answers again");
@@ -57,15 +68,27 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
     // up to a tenth more or less, so that nodes which started together do not beat together
     const waitMs = (failing ? retryMs : BEAT_MS) * (0.9 + 0.2 * random());
     if (failing) retryMs = Math.min(retryMs * 2, MAX_RETRY_MS / 1.1);
-    await clock.sleep(waitMs, { signal }).catch(() => {});
+    const early = new AbortController();
+    const waiting = { signal: AbortSignal.any([signal, early.signal]) };
+    if (!failing) {
+      hurry = () => {
+        hurry = () => {};
+        clock.sleep(SOON_MS, waiting).then(() => early.abort(), () => {});
+      };
+      if (changed) hurry();
+    }
+    await clock.sleep(waitMs, waiting).catch(() => {});
+    hurry = () => {};
+    early.abort();
   }
 }
 
 async function beatOnce(
-  { control, clock, bootId, node, addr }: HeartbeatDeps,
+  { control, clock, bootId, node, addr, sessions }: HeartbeatDeps,
   signal: AbortSignal,
 ): Promise<void> {
   const where = await addr({ signal });
+  const states = sessions.list();
   const sentAt = clock.now();
   const answer = await control.heartbeat({
     node_id: node.state.nodeId,
@@ -74,11 +97,25 @@ async function beatOnce(
     boot_id: bootId,
     host_cert_serial: String(node.state.hostCert.serial),
     load: Deno.loadavg(),
+    ...(states.length > 0 && { sessions: states.map(toApi) }),
   }, { signal });
   // the answer names whole seconds; half of one is what they lack on average
   node.clockAheadMs = (sentAt + clock.now()) / 2 - (answer.server_time * 1000 + 500);
+  for (const { user_id: userId, name } of answer.end_sessions ?? []) {
+    await sessions.end({ userId, name });
+    log("agent", "session").info("session ended from the control plane", { session: name });
+  }
   if (answer.host_cert !== undefined) await renew(answer.host_cert, node);
 }
+
+const toApi = (state: SessionState): ApiSession => ({
+  user_id: state.userId,
+  name: state.name,
+  isolation: state.isolation,
+  idle_ms: Math.floor(state.idleMs),
+  last_exit: state.lastExit ?? null,
+  state: state.state,
+});
 
 /** One that is not ours is an error of the control plane, and the old one stays. */
 async function renew(line: string, node: HeartbeatDeps["node"]): Promise<void> {

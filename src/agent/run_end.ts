@@ -10,15 +10,23 @@ import { isOurs } from "./run_request.ts";
 export type Ended =
   | Exit
   | { readonly kind: "timeout" }
-  | { readonly kind: "not_started"; readonly error: OpenboxError };
+  /** `lost` is a session's that was there, and is no more. */
+  | { readonly kind: "not_started" | "lost"; readonly error: OpenboxError };
+
+/** What became of the session of a run; absent where it had none. */
+export type SessionEnd = NonNullable<Outcome["session"]>;
 
 const TIMEOUT = 124, NOT_STARTED = 255;
 
 /** Ends the channel. */
-export async function tell(ended: Ended, channel: ServerChannel<unknown>): Promise<void> {
+export async function tell(
+  ended: Ended,
+  channel: ServerChannel<unknown>,
+  session?: SessionEnd,
+): Promise<void> {
   if (isOurs(channel)) {
-    channel.sendRequest(OUTCOME_REQUEST, utf8(JSON.stringify(toOutcome(ended))));
-  } else if (ended.kind === "not_started") {
+    channel.sendRequest(OUTCOME_REQUEST, utf8(JSON.stringify(toOutcome(ended, session))));
+  } else if (ended.kind === "not_started" || ended.kind === "lost") {
     const { code, message, hint } = ended.error;
     const lines = [
       `openbox: ${code}: ${escape(message)}`,
@@ -29,8 +37,8 @@ export async function tell(ended: Ended, channel: ServerChannel<unknown>): Promi
   await channel.end(toRemoteExit(ended));
 }
 
-function toOutcome(ended: Ended): Outcome {
-  const rest = { signal: null, error: null, session: null };
+function toOutcome(ended: Ended, session: SessionEnd | undefined): Outcome {
+  const rest = { signal: null, error: null, session: session ?? null };
   switch (ended.kind) {
     case "exit":
       return { ...rest, outcome: "exit", code: ended.code };
@@ -38,11 +46,12 @@ function toOutcome(ended: Ended): Outcome {
       return { ...rest, outcome: "signal", code: 128 + ended.number, signal: ended.signal };
     case "timeout":
       return { ...rest, outcome: "timeout", code: TIMEOUT };
-    case "not_started": {
+    case "not_started":
+    case "lost": {
       const { code, message, hint } = ended.error;
       return {
         ...rest,
-        outcome: "not_started",
+        outcome: ended.kind,
         code: NOT_STARTED,
         error: { code, message, hint: hint ?? null },
       };
@@ -67,6 +76,7 @@ function toRemoteExit(ended: Ended): RemoteExit {
     case "timeout":
       return { kind: "exit", code: TIMEOUT };
     case "not_started":
+    case "lost":
       return { kind: "exit", code: NOT_STARTED };
   }
 }
@@ -80,6 +90,7 @@ export function logFields(ended: Ended): Record<string, unknown> {
     case "timeout":
       return { outcome: "timeout" };
     case "not_started":
-      return { outcome: "not_started", why: ended.error.code };
+    case "lost":
+      return { outcome: ended.kind, why: ended.error.code };
   }
 }

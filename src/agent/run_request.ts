@@ -9,6 +9,8 @@ import { clampSize, isTerm, type TerminalRequest } from "../ssh/screen.ts";
 
 /** A run as its caller wants it; whether they may have it is decided where it starts. */
 export interface WantedRun {
+  /** `end_session` has no line: it ends the session that the certificate names. */
+  readonly kind: "run" | "end_session";
   /** From our own client; a stock one has none. */
   readonly runId: string | undefined;
   /** Undefined: the login's shell. */
@@ -43,6 +45,7 @@ export async function readWantedRun(channel: ServerChannel<unknown>): Promise<Wa
     case "shell": {
       const { [ISOLATION_VARIABLE]: isolation, ...env } = Object.fromEntries(channel.env);
       return {
+        kind: "run",
         runId: undefined,
         line: request.kind === "exec" ? request.command : undefined,
         terminal: channel.terminal,
@@ -106,9 +109,10 @@ function parseHeader(bytes: Uint8Array): Omit<WantedRun, "input"> {
   if (command !== undefined && !line) {
     throw new OpenboxError("bad_request", "The run's command is not base64");
   }
-  const terminal = pty && toTerminal(pty);
+  const terminal = pty && toTerminal(pty), { kind } = rest;
   for (const [name, value] of Object.entries(env)) checkVariable(name, value);
-  return { runId: run_id, line, terminal, env, cwd, timeoutMs: timeout_ms, isolation: undefined };
+  const wanted = { kind, runId: run_id, line, terminal, env, cwd };
+  return { ...wanted, timeoutMs: timeout_ms, isolation: undefined };
 }
 
 function toTerminal({ term, ...size }: TerminalRequest): TerminalRequest {
@@ -132,8 +136,7 @@ function malformed(issue: v.BaseIssue<unknown>): OpenboxError {
 }
 
 /** What is defined and comes with later versions. */
-function refuseLater({ kind, ...rest }: Pick<v.InferOutput<typeof RunRequest>, "kind">): void {
-  if (kind !== "run") throw notYet("sessions");
+function refuseLater({ kind: _, ...rest }: Pick<v.InferOutput<typeof RunRequest>, "kind">): void {
   for (const [name, value] of Object.entries(rest)) {
     if (value !== undefined) throw notYet(`${JSON.stringify(name)} of a run`);
   }

@@ -25,6 +25,8 @@ export interface AgentFlags {
 /** Undefined is what nobody said: an enrolled agent then does as it did. */
 export interface AgentSettings {
   readonly statePath: string;
+  /** Where the sessions' files are. */
+  readonly sessionsDir: string;
   readonly server: ServerUrl | undefined;
   readonly enrollToken: EnrollToken | undefined;
   /** What to listen on. */
@@ -61,6 +63,7 @@ export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<
   const tlsCa = text(flags.tlsCa, "OPENBOX_TLS_CA");
   return {
     statePath: homePaths(host).agentState,
+    sessionsDir: homePaths(host).agentSessions,
     server: server
       ? parseServerUrl(server, flags.server ? "--server" : "OPENBOX_SERVER")
       : undefined,

@@ -11,6 +11,8 @@ import { newBootId } from "../ids.ts";
 import type { IsolationBackend } from "../isolation/backend.ts";
 import { openNativeBackend } from "../isolation/native.ts";
 import { log, startLog } from "../log.ts";
+import { chooseDialect } from "../session/dialect.ts";
+import { openSessionTable } from "../session/table.ts";
 import { createSshServer, type SshServer } from "../ssh/server.ts";
 import { parseAddress } from "../transport/address.ts";
 import { tcpTransport } from "../transport/tcp.ts";
@@ -27,6 +29,7 @@ import { localAddress } from "./local_address.ts";
 import { readLogin, readLoginPath } from "./login.ts";
 import { LiveNode } from "./node.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
+import { sessionFiles } from "./session_files.ts";
 import { logSshEvent } from "./ssh_log.ts";
 import { AGENT_PORT, type AgentSettings } from "./settings.ts";
 import { type NodeState, readNodeState, writeNodeState } from "./state.ts";
@@ -62,6 +65,13 @@ export async function startAgent(
   const backend = stack.use(overrides.backend ?? await openNativeBackend());
   const login = await readLogin(host);
   const path = readLoginPath(login, backend);
+  const sessions = stack.use(
+    await openSessionTable({
+      records: sessionFiles(settings.sessionsDir),
+      clock,
+      dialect: async () => await chooseDialect(login.shell, await path),
+    }),
+  );
 
   const gate: { ssh?: SshServer } = {};
   const door = stack.use(
@@ -81,7 +91,7 @@ export async function startAgent(
     acceptSubsystem,
     permitPty: (user) => user.permitPty,
     async onChannel(channel) {
-      const deps = { backends: [backend], login, path, nodeId: state.nodeId, clock };
+      const deps = { backends: [backend], sessions, login, path, nodeId: state.nodeId, clock };
       const run = serveChannel(channel, { ...deps, stopping: ending.signal });
       running.add(run);
       await run.finally(() => running.delete(run));
@@ -103,6 +113,7 @@ export async function startAgent(
     bootId: newBootId(),
     node,
     addr: (options) => door.look(options),
+    sessions,
     random: Math.random,
   }, beating.signal).catch(async (error) => {
     // from here on no certificate is believed, also where the disk is full

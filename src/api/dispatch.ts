@@ -1,12 +1,17 @@
 import * as v from "valibot";
-import { keyLine } from "./fields.ts";
+import { keyLine, nameText } from "./fields.ts";
 
 /** POST /v1/dispatch: which node, and a certificate for one call on it. */
 export const DispatchRequest = v.object({
   tag: v.optional(v.pipe(v.string(), v.maxLength(64))),
   /** An id or a unique name. */
   node_id: v.optional(v.pipe(v.string(), v.maxLength(64))),
-  session_id: v.optional(v.pipe(v.string(), v.maxLength(64))),
+  /** The user's name for a session; empty for none, as the Go program sends it. */
+  session_id: v.optional(v.union(
+    [v.literal(""), nameText("session")],
+    "invalid session name: " +
+      "1 to 64 of A-Z a-z 0-9 . _ -, not beginning with -",
+  )),
   client_pubkey: keyLine,
   isolation: v.optional(v.pipe(v.string(), v.maxLength(4096))),
   login: v.optional(v.pipe(v.string(), v.maxLength(32))),

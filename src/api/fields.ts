@@ -3,15 +3,20 @@ import * as v from "valibot";
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
-/** A node's name or a tag: never empty, never beginning like a flag, nothing a shell or a page would read. */
+/** A node's name, a session's or a tag: never empty, never beginning like a flag, nothing a shell or a page would read. */
 export const nameText = (what: string) =>
   v.pipe(
     v.string(),
     v.check(
-      (name) => NAME.test(name) && !name.startsWith("-"),
+      isName,
       `invalid ${what}: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with -`,
     ),
   );
+
+const isName = (name: string): boolean => NAME.test(name) && !name.startsWith("-");
+
+/** The user's name for a session, in the one form that no reader folds or splits. */
+export const isSessionName = isName;
 
 const MAX_TAGS = 64;
 

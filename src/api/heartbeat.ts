@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { addressText, idText, keyLine } from "./fields.ts";
+import { MAX_NODE_SESSIONS, NodeSession } from "./sessions.ts";
 
 /** POST /v1/nodes/heartbeat, with the node's token as bearer. */
 export const HeartbeatRequest = v.object({
@@ -10,6 +11,8 @@ export const HeartbeatRequest = v.object({
   /** Decimal, since serials pass 2^53. */
   host_cert_serial: v.optional(v.pipe(v.string(), v.regex(/^[0-9]{1,20}$/))),
   load: v.optional(v.pipe(v.array(v.pipe(v.number(), v.finite())), v.length(3))),
+  /** All that the node has; absent: it has none to tell of. */
+  sessions: v.optional(v.pipe(v.array(NodeSession), v.maxLength(MAX_NODE_SESSIONS))),
 });
 export type HeartbeatRequest = v.InferOutput<typeof HeartbeatRequest>;
 
@@ -19,5 +22,7 @@ export const HeartbeatAnswer = v.object({
   revocations: v.array(v.string()),
   /** Present when the certificate named in the request is past two thirds of its life, or unknown. */
   host_cert: v.optional(keyLine),
+  /** To be ended: nobody is bound to them any more. */
+  end_sessions: v.optional(v.array(v.object({ user_id: v.string(), name: v.string() }))),
 });
 export type HeartbeatAnswer = v.InferOutput<typeof HeartbeatAnswer>;

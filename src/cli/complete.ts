@@ -2,8 +2,8 @@
 import { proposeCompletions } from "@stricli/core";
 import { utf8 } from "../bytes.ts";
 import type { Host } from "../host.ts";
-import { nodeNames, tagNames } from "./propose.ts";
-import { RUN_FLAGS, type RunFlag, type RunFlagValues } from "./run_flags.ts";
+import { nodeNames, sessionNames, tagNames } from "./propose.ts";
+import { RUN_FLAGS, type RunFlag, type RunFlagName, type RunFlagValues } from "./run_flags.ts";
 import { readFlags } from "./splitter.ts";
 import type { Context } from "./command.ts";
 import { application, collecting } from "./run_tree.ts";
@@ -49,10 +49,15 @@ function flagsOnly(words: readonly string[]): RunFlagValues | undefined {
 }
 
 async function values(flag: RunFlag, typed: string, context: Context): Promise<Proposal[]> {
-  const propose = flag.name === "tag" ? tagNames : flag.name === "node" ? nodeNames : undefined;
-  const names = await propose?.call(context, typed) ?? [];
+  const names = await PROPOSALS[flag.name]?.call(context, typed) ?? [];
   return names.map((completion) => ({ completion, brief: flag.brief }));
 }
+
+const PROPOSALS: Partial<Record<RunFlagName, typeof tagNames>> = {
+  tag: tagNames,
+  node: nodeNames,
+  session: sessionNames,
+};
 
 function flags(typed: string, given: RunFlagValues): Proposal[] {
   if (!typed.startsWith("-")) return [];

@@ -1,28 +1,34 @@
 /** What the completion knows of the fleet. It is asked at every press of a key, so it gives up soon and says nothing. */
-import { deadline } from "../abort.ts";
-import type { Node } from "../api/nodes.ts";
-import { createControlClient } from "../client/control_client.ts";
+import { type AbortOptions, deadline } from "../abort.ts";
+import { type ControlClient, createControlClient } from "../client/control_client.ts";
 import type { Host } from "../host.ts";
 import { readLogin } from "./login.ts";
 import type { Context } from "./command.ts";
 
 const PATIENCE_MS = 1000;
 
-export const nodeNames = propose((nodes) => nodes.map((node) => node.name));
-export const tagNames = propose((nodes) => nodes.flatMap((node) => node.tags));
+export const nodeNames = propose(async (control, limit) =>
+  (await control.nodes({}, limit)).map((node) => node.name)
+);
+export const tagNames = propose(async (control, limit) =>
+  (await control.nodes({}, limit)).flatMap((node) => node.tags)
+);
+export const sessionNames = propose(async (control, limit) =>
+  (await control.sessions(limit)).map((session) => session.session_id)
+);
 
-function propose(pick: (nodes: readonly Node[]) => string[]) {
+function propose(ask: (control: ControlClient, limit: AbortOptions) => Promise<string[]>) {
   return async function (this: Context, partial: string): Promise<readonly string[]> {
-    const found = pick(await fleet(this.host)).filter((name) => name.startsWith(partial));
+    const found = (await names(this.host, ask)).filter((name) => name.startsWith(partial));
     return [...new Set(found)].sort();
   };
 }
 
-async function fleet(host: Host): Promise<readonly Node[]> {
+async function names(host: Host, ask: Parameters<typeof propose>[0]): Promise<readonly string[]> {
   try {
     using limit = deadline(PATIENCE_MS, () => new Error("too slow"), { signal: host.signal });
     await using control = createControlClient(await readLogin(host));
-    return await control.nodes({}, limit);
+    return await ask(control, limit);
   } catch {
     return [];
   }

@@ -35,7 +35,7 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     short: "s",
     value: "NAME",
     target: true,
-    brief: "In a shell that stays (not yet in this version)",
+    brief: "In a shell that stays, under this name, on one node",
   },
   { name: "docker", value: "IMAGE", target: true, brief: "In a container of this image" },
   { name: "nspawn", value: "DIR", target: true, brief: "In the operating system tree under DIR" },

@@ -1,4 +1,5 @@
 /** The flags of `run`, from text to what the call needs; everything wrong with them is said here. */
+import { isSessionName } from "../api/fields.ts";
 import { isEnvName } from "../api/run.ts";
 import type { RunCommand } from "../client/exec.ts";
 import type { Target } from "../client/target.ts";
@@ -6,7 +7,6 @@ import { OpenboxError } from "../errors.ts";
 import type { Host } from "../host.ts";
 import { type IsolationSpec, NATIVE, parseIsolation } from "../isolation/spec.ts";
 import { parseDuration } from "./duration.ts";
-import { notYet } from "./later.ts";
 import { chooseTerminal } from "./terminal.ts";
 import type { RunFlagName, RunFlagValues } from "./run_flags.ts";
 import { toShellLine } from "./words.ts";
@@ -22,11 +22,18 @@ export function readRunOptions(
   host: Pick<Host, "env" | "stdin" | "stdout">,
 ): RunOptions {
   const one = (name: RunFlagName) => flags.get(name)?.[0];
-  if (flags.has("session")) throw notYet("-s (a session)");
+  const session = one("session");
+  if (session !== undefined) checkSession(session, flags, words);
   const hasCommand = words.length > 0, terminal = chooseTerminal(flags, hasCommand, host);
   const timeout = one("timeout");
   return {
-    target: { tag: one("tag"), node: one("node"), isolation: readIsolation(flags) },
+    target: {
+      tag: one("tag"),
+      node: one("node"),
+      session,
+      // a session has what it was started in
+      isolation: readIsolation(flags) ?? (session === undefined ? NATIVE : undefined),
+    },
     command: {
       line: hasCommand ? toShellLine(words) : undefined,
       terminal,
@@ -37,7 +44,26 @@ export function readRunOptions(
   };
 }
 
-function readIsolation(flags: RunFlagValues): IsolationSpec {
+function checkSession(name: string, flags: RunFlagValues, words: readonly string[]): void {
+  if (!isSessionName(name)) {
+    throw new OpenboxError("invalid_name", `-s ${JSON.stringify(name)} is no name for a session`, {
+      hint: "1 to 64 of A-Z a-z 0-9 . _ -, not beginning with -",
+    });
+  }
+  if (flags.has("tty")) {
+    throw new OpenboxError("usage", "--tty and -s exclude each other", {
+      hint: "a session has no terminal; without -s there can be one",
+    });
+  }
+  if (words.length === 0) {
+    throw new OpenboxError("usage", "-s needs a command: a session is no terminal to type in", {
+      hint: `openbox -s ${name} COMMAND…; openbox session end ${name} ends it`,
+    });
+  }
+}
+
+/** Undefined where none is named. */
+function readIsolation(flags: RunFlagValues): IsolationSpec | undefined {
   const given = (["docker", "nspawn", "isolate"] as const).flatMap((name) =>
     (flags.get(name) ?? []).map((value) => ({ name, value }))
   );
@@ -51,7 +77,7 @@ function readIsolation(flags: RunFlagValues): IsolationSpec {
       },
     );
   }
-  if (!first) return NATIVE;
+  if (!first) return undefined;
   return parseIsolation(first.name === "isolate" ? first.value : `${first.name}:${first.value}`);
 }
 

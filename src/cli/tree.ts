@@ -6,8 +6,9 @@ import type { ControlFlags } from "./commands/control.ts";
 import type { LoginFlags } from "./commands/login.ts";
 import type { NodeTagFlags, NodeTokenFlags } from "./commands/node.ts";
 import type { NodesFlags } from "./commands/nodes.ts";
+import type { SessionsFlags } from "./commands/sessions.ts";
 import { argument, JSON_FLAG, listFlag, switchFlag, textFlag } from "./flags.ts";
-import { nodeNames, tagNames } from "./propose.ts";
+import { nodeNames, sessionNames, tagNames } from "./propose.ts";
 import { RUN_FLAGS } from "./run_flags.ts";
 
 interface JsonFlags {
@@ -129,6 +130,27 @@ const nodeRemove = command<JsonFlags, [string]>({
   load: async () => (await import("./commands/node.ts")).nodeRemove,
 });
 
+const sessions = command<SessionsFlags>({
+  brief: "List your sessions: shells that stay, each on its node",
+  about: `Examples:
+  openbox -t mac -s build cd /tmp/work    # starts one
+  openbox sessions --json | jq -r '.sessions[] | select(.state == "idle") | .session_id'`,
+  parameters: { flags: { json: JSON_FLAG } },
+  load: async () => (await import("./commands/sessions.ts")).sessions,
+});
+
+const sessionEnd = command<SessionsFlags, [string]>({
+  brief: "End a session, with all that runs in it",
+  parameters: {
+    flags: { json: JSON_FLAG },
+    positional: {
+      kind: "tuple",
+      parameters: [argument("NAME", "The session", { proposeCompletions: sessionNames })],
+    },
+  },
+  load: async () => (await import("./commands/sessions.ts")).sessionEnd,
+});
+
 const caKeygen = command<JsonFlags>({
   brief: "Print a new pair of CA keys, for `control --ca`",
   about: `Examples:
@@ -225,6 +247,7 @@ const runCommand = command<Record<string, unknown>, string[]>({
 Examples:
   openbox -t mac make -j8
   openbox -n mini 'df -h | tail -1'
+  openbox -t mac -s build cd /tmp/work    # the next -s build goes on there
   tar c src | openbox -t gpu -C build tar x`,
   parameters: {
     // a table read at run time has no types for each flag
@@ -253,6 +276,11 @@ export const root = buildRouteMap<string, Context>({
         rm: nodeRemove,
       },
       docs: { brief: "Enroll, show, change and remove nodes" },
+    }),
+    sessions,
+    session: buildRouteMap<string, Context>({
+      routes: { end: sessionEnd },
+      docs: { brief: "End a session" },
     }),
     login,
     logout,

@@ -9,6 +9,7 @@ import { EnrollToken, RegisterAnswer, type RegisterRequest } from "../api/enroll
 import { ErrorBody } from "../api/error.ts";
 import { HeartbeatAnswer, type HeartbeatRequest } from "../api/heartbeat.ts";
 import { Node, NodeList, type NodePatch } from "../api/nodes.ts";
+import { type Session, SessionList } from "../api/sessions.ts";
 import { Whoami } from "../api/whoami.ts";
 import { concat, text } from "../bytes.ts";
 import { type Code, isCode, OpenboxError } from "../errors.ts";
@@ -36,6 +37,13 @@ export interface ControlClient extends AsyncDisposable {
   node(id: string, options?: AbortOptions): Promise<Node>;
   updateNode(id: string, patch: NodePatch, options?: AbortOptions): Promise<Node>;
   deleteNode(id: string, options?: AbortOptions): Promise<void>;
+  sessions(options?: AbortOptions): Promise<readonly Session[]>;
+  /** `ended`: the caller has ended its shell; else the node is told to. */
+  deleteSession(
+    name: string,
+    how: { readonly ended: boolean },
+    options?: AbortOptions,
+  ): Promise<void>;
   createEnrollToken(
     request: { readonly tags?: readonly string[]; readonly ttl_seconds?: number },
     options?: AbortOptions,
@@ -130,6 +138,17 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       call(Node, "PATCH", `/v1/nodes/${id(node)}`, patch, options),
     deleteNode: (node, options) =>
       call(v.undefined(), "DELETE", `/v1/nodes/${id(node)}`, undefined, options),
+    async sessions(options) {
+      return (await call(SessionList, "GET", "/v1/sessions", undefined, options)).sessions;
+    },
+    deleteSession: (name, { ended }, options) =>
+      call(
+        v.undefined(),
+        "DELETE",
+        `/v1/sessions/${id(name)}${ended ? "?ended=true" : ""}`,
+        undefined,
+        options,
+      ),
     createEnrollToken: (request, options) =>
       call(EnrollToken, "POST", "/v1/enroll-tokens", request, options),
     register: (request, options) =>

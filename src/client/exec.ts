@@ -39,6 +39,8 @@ import type { CaAnswer } from "./trust.ts";
 export interface RunCommand {
   /** The line for the shell; absent: the login's shell itself. */
   readonly line?: string;
+  /** Ends the target's session, and runs nothing. */
+  readonly endsSession?: boolean;
   /** Runs in one like this; what it prints then comes as stdout. */
   readonly terminal?: TerminalRequest;
   readonly env?: Readonly<Record<string, string>>;
@@ -63,6 +65,8 @@ export interface RemoteRun extends AsyncDisposable {
   readonly runId: string;
   readonly nodeId: string;
   readonly nodeName: string;
+  /** The session was bound by this call: that it starts is no news. */
+  readonly sessionBound: boolean;
   readonly stdout: ByteSource;
   readonly stderr: ByteSource;
   /** Input. Resolves once it is on its way; false when the command takes no more. */
@@ -103,6 +107,7 @@ export async function openRun(
     runId,
     nodeId: answer.node_id,
     nodeName: answer.node_name,
+    sessionBound: answer.session_created,
     stdout: channel.stdout,
     stderr: channel.stderr,
     write: (bytes) => channel.write(bytes),
@@ -117,10 +122,10 @@ export async function openRun(
 
 function encodeRequest(
   runId: string,
-  { line, terminal, env, cwd, timeoutMs }: RunCommand,
+  { line, endsSession, terminal, env, cwd, timeoutMs }: RunCommand,
 ): Uint8Array {
   const request: RunRequest = {
-    kind: "run",
+    kind: endsSession ? "end_session" : "run",
     run_id: runId,
     ...(line !== undefined && { command: toBase64(utf8(line)) }),
     ...(terminal && { pty: terminal }),
@@ -147,6 +152,7 @@ function checkAnswer(answer: DispatchAnswer, target: Target): void {
       `The control plane answered with ${answer.node_id} when asked for ${target.node}`,
     );
   }
+  if (!target.isolation) return;
   const isolation = formatIsolation(target.isolation);
   if (answer.isolation !== isolation) {
     throw new OpenboxError(

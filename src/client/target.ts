@@ -7,13 +7,16 @@ export interface Target {
   readonly tag?: string;
   /** An id or a name. */
   readonly node?: string;
-  /** Always named, so that a node runs it in exactly this one or not at all. */
-  readonly isolation: IsolationSpec;
+  /** The user's name for a shell that stays. */
+  readonly session?: string;
+  /** Named, so that a node runs it in exactly this one or not at all; a session without it has its own. */
+  readonly isolation: IsolationSpec | undefined;
 }
 
 export const toDispatchRequest = (target: Target, key: PublicKey): DispatchRequest => ({
   ...(target.tag !== undefined && { tag: target.tag }),
   ...(target.node !== undefined && { node_id: target.node }),
-  isolation: formatIsolation(target.isolation),
+  ...(target.session !== undefined && { session_id: target.session }),
+  ...(target.isolation && { isolation: formatIsolation(target.isolation) }),
   client_pubkey: authorizedLine(key),
 });

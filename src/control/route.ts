@@ -149,6 +149,7 @@ function codeOf(field: string | undefined): Code {
     case "name":
     case "tag":
     case "tags":
+    case "session_id":
       return "invalid_name";
     case "client_pubkey":
     case "host_pubkey":

@@ -13,6 +13,7 @@ export interface HomePaths {
   readonly bootstrapToken: string;
   readonly agentDir: string;
   readonly agentState: string;
+  readonly agentSessions: string;
 }
 
 /** Paths only: nothing is read or made. Each throws where no home is known, so that a command that needs none runs without. */
@@ -42,6 +43,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get agentState() {
       return at("agent/agent.json");
+    },
+    get agentSessions() {
+      return at("agent/sessions");
     },
   };
 }

@@ -56,4 +56,56 @@ export interface IsolationBackend {
   readonly kind: IsolationSpec["kind"];
   /** Throws an OpenboxError, with nothing started, where it can't: never another isolation instead. */
   run(spec: IsolationSpec, command: Command, options?: AbortOptions): Promise<Process>;
+  /** A shell that stays, for a session. Throws as `run` does. */
+  keepShell(spec: IsolationSpec, shell: Shell, options?: AbortOptions): Promise<KeptShell>;
+}
+
+/** The program of a shell that stays, and in what it starts. */
+export interface Shell extends Omit<Command, "line"> {
+  /** Absolute, then its arguments. */
+  readonly argv: readonly string[];
+}
+
+/**
+ * A shell that stays. Its own stdin and stdout carry what it is told and what it answers; the streams of
+ * each of its commands go through a relay. Disposing it ends its whole tree and waits. Idempotent.
+ */
+export interface KeptShell extends AsyncDisposable {
+  /** For the files of its commands: private, and the same path for the shell. */
+  readonly directory: string;
+  /** Its stdin. A shell that is gone takes it without a word. */
+  tell(text: string): Promise<void>;
+  readonly stdout: ReadableStream<Uint8Array>;
+  /** Never rejects for anything that ran in it. */
+  readonly exit: Promise<Exit>;
+  openRelay(): Promise<Relay>;
+  /** The processes of its tree, but for the shell itself. */
+  processes(): Promise<ReadonlySet<number>>;
+  /** SIGINT to its whole group, as a terminal does it. */
+  interrupt(): void;
+  /** To those of its tree that still are in it. */
+  signal(pids: Iterable<number>, signal: Deno.Signal): void;
+  /** Ends the shell alone, at once. */
+  kill(): void;
+}
+
+/**
+ * Carries the streams of one command between the named pipes that the shell opens for it and us, so that
+ * no thread of ours waits in the opening of one. Disposing it ends it, and whoever still writes into it
+ * finds the pipe closed.
+ */
+export interface Relay extends AsyncDisposable {
+  /** The named pipes are this and `.0`, `.1`, `.2`: stdin, stdout, stderr of the command. */
+  readonly base: string;
+  /** Something ended it, and it carries nothing any more. */
+  readonly gone: boolean;
+  /** As of a Process. */
+  readonly stdin: WritableStream<Uint8Array>;
+  readonly stdout: RelayOutput;
+  readonly stderr: RelayOutput;
+}
+
+export interface RelayOutput {
+  /** Undefined once nobody holds the named pipe, or the relay has ended. One read at a time. */
+  read(): Promise<Uint8Array | undefined>;
 }

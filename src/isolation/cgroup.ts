@@ -12,6 +12,8 @@ export interface Cgroup {
   /** To every process in it. */
   signal(signal: Deno.Signal): void;
   isEmpty(): boolean;
+  /** Their numbers, by now. */
+  processes(): readonly number[];
   /** Gives it back; where something lives on in it, it is removed later. */
   release(): void;
 }
@@ -136,6 +138,7 @@ function createCgroups(path: string, join: string): Cgroups {
         joinFile: `${group}/${join}`,
         signal: (signal) => signalAll(group, signal),
         isEmpty: () => processes(group).length === 0,
+        processes: () => processes(group),
         release() {
           left.push(group);
           removeLeft(2); // so that those of long-lived leftovers get their turn as well

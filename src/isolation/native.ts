@@ -4,9 +4,10 @@
  */
 import { type AbortOptions, abortReason } from "../abort.ts";
 import { OpenboxError } from "../errors.ts";
-import type { Command, IsolationBackend, Process } from "./backend.ts";
+import type { Command, IsolationBackend } from "./backend.ts";
 import { type Cgroups, openCgroups } from "./cgroup.ts";
 import { keepInheritedFds } from "./inherited_fds.ts";
+import { startKeptShell } from "./native_kept.ts";
 import { Leftovers, ownProcess } from "./native_process.ts";
 import { findSetsid, LineFiles, startShell } from "./native_shell.ts";
 import type { Ptys } from "./pty.ts";
@@ -36,7 +37,7 @@ export async function openNativeBackend(
   let opened: Promise<Ptys> | undefined;
   const ptys = () => opened ??= import("./pty.ts").then(({ openPtys }) => openPtys());
   stack.defer(async () => await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]());
-  const running = new Set<Process>();
+  const running = new Set<AsyncDisposable>();
   stack.defer(async () => {
     await Promise.all([...running].map((one) => one[Symbol.asyncDispose]()));
   });
@@ -52,6 +53,10 @@ export async function openNativeBackend(
       const one = ownProcess(started, { watchdog, leftovers, onEnd: () => running.delete(one) });
       running.add(one);
       return one;
+    },
+    async keepShell(spec, shell, options = {}) {
+      check(spec, shell, options);
+      return await startKeptShell(shell, { cgroups, watchdog, setsid, directory, running });
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
@@ -74,13 +79,13 @@ function takeDefaultSignals(): Disposable {
 
 function check(
   spec: IsolationSpec,
-  { line, env }: Command,
+  { line, env }: Omit<Command, "line"> & Partial<Command>,
   { signal }: AbortOptions,
 ): void {
   if (spec.kind !== "native") {
     throw new OpenboxError("isolation_unavailable", `${spec.kind} is not native`);
   }
-  if (line.includes(0)) throw new OpenboxError("bad_request", "The command holds a NUL byte");
+  if (line?.includes(0)) throw new OpenboxError("bad_request", "The command holds a NUL byte");
   for (const [name, value] of Object.entries(env)) {
     if (name === "" || /[=\0]/.test(name) || value.includes("\0")) {
       throw new OpenboxError(

@@ -36,7 +36,7 @@ export function ownProcess(
   const { pid } = child;
   const guard = watchdog.guard(pid, cgroup?.path);
   let exited = false, toldToEnd = false;
-  const exit = child.status.then(readStatus, readRejection).finally(() => {
+  const exit = exitOf(child).finally(() => {
     exited = true;
     pty?.release();
   });
@@ -137,7 +137,7 @@ export function ownProcess(
   };
 }
 
-function sendSignal(target: number, signal: Deno.Signal): boolean {
+export function sendSignal(target: number, signal: Deno.Signal): boolean {
   try {
     Deno.kill(target, signal);
     return true;
@@ -146,7 +146,7 @@ function sendSignal(target: number, signal: Deno.Signal): boolean {
   }
 }
 
-function groupExists(pgid: number): boolean {
+export function groupExists(pgid: number): boolean {
   try {
     return process.kill(-pgid, 0);
   } catch (error) {
@@ -163,6 +163,10 @@ async function groupsOn(path: string): Promise<number[]> {
   }).output().catch(() => ({ stdout: new Uint8Array() }));
   return [...new Set(text(stdout).split("\n").map(Number).filter((pgid) => pgid > 1))];
 }
+
+/** How `child` ends; never rejects for anything that it does. */
+export const exitOf = ({ status }: Deno.ChildProcess): Promise<Exit> =>
+  status.then(readStatus, readRejection);
 
 function readStatus({ code, signal }: Deno.CommandStatus): Exit {
   if (signal === null) return { kind: "exit", code };

@@ -111,24 +111,37 @@ function spawn(
   { cgroup, setsid, pty }: Place,
 ): Deno.ChildProcess | undefined {
   const text = (cgroup ? joining(cgroup.joinFile) : "") + (pty ? opening(pty.path) : "") + line;
-  const stream = pty ? "null" : "piped";
   const args = ["-c", ...(/^[-+]/.test(text) ? ["--"] : []), text]; // or it would be an option of the shell
+  try {
+    return spawnLeader(["/bin/sh", ...args], { env, cwd }, {
+      setsid,
+      streams: pty ? "null" : "piped",
+    });
+  } catch (error) {
+    if ((error as { code?: string }).code === "E2BIG") return undefined;
+    throw error;
+  }
+}
+
+/** A process that leads a session and a group of its own. `setsid` as `findSetsid` has it. */
+export function spawnLeader(
+  argv: readonly string[],
+  { env, cwd }: Pick<Command, "env" | "cwd">,
+  { setsid, streams }: { setsid: string | undefined; streams: "piped" | "null" },
+): Deno.ChildProcess {
+  const [program, ...args] = setsid === undefined ? argv : [setsid, ...argv];
   const mask = Deno.umask(0o022);
   try {
-    // either way the process becomes the leader of a session and a group of its own
-    return new Deno.Command(setsid ?? "/bin/sh", {
-      args: setsid === undefined ? args : ["/bin/sh", ...args],
+    return new Deno.Command(program!, {
+      args,
       env,
       clearEnv: true,
       cwd,
       detached: setsid === undefined,
-      stdin: stream,
-      stdout: stream,
-      stderr: stream,
+      stdin: streams,
+      stdout: streams,
+      stderr: streams,
     }).spawn();
-  } catch (error) {
-    if ((error as { code?: string }).code === "E2BIG") return undefined;
-    throw error;
   } finally {
     Deno.umask(mask);
   }

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { type Kysely, sql } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import first from "./migrations/001_first.sql" with { type: "text" };
+import sessions from "./migrations/002_sessions.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
 
 export interface Migration {
@@ -14,7 +15,10 @@ export interface Migration {
   readonly sql: string;
 }
 
-export const MIGRATIONS: readonly Migration[] = [{ name: "001_first", sql: first }];
+export const MIGRATIONS: readonly Migration[] = [
+  { name: "001_first", sql: first },
+  { name: "002_sessions", sql: sessions },
+];
 
 /** The names of those that ran now. */
 export async function migrate(

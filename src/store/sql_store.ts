@@ -9,6 +9,15 @@ import { newAccountId, newTokenId, newUserId } from "../ids.ts";
 import { HeldTimes } from "./held_times.ts";
 import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
+import {
+  insertBinding,
+  readBinding,
+  readSessions,
+  recordReports,
+  removeBinding,
+  removeBindingsOf,
+  sessionRefId,
+} from "./session_rows.ts";
 import type { Candidate, Store, Target, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
@@ -18,7 +27,7 @@ const FLUSH_BATCH = 500;
 
 /** The store owns `db` and closes it. Its schema must be there (`migrate`). */
 export function createSqlStore(db: Kysely<Tables>): Store {
-  const seen = new HeldTimes(), used = new HeldTimes();
+  const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
   const hot = compileHotQueries(db);
 
   const single = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -39,6 +48,15 @@ export function createSqlStore(db: Kysely<Tables>): Store {
     await used.flush((times) =>
       transaction(async (tx) => {
         for (const [id, at] of times) await tx.executeQuery(bind(hot.writeUsed, at, id));
+      }).then(nextTurn), FLUSH_BATCH);
+    await sessionsUsed.flush((times) =>
+      transaction(async (tx) => {
+        for (const [id, at] of times) {
+          const [userId, name] = id.split(" ");
+          await tx.updateTable("sessions").set({ last_used_at: at })
+            .where("user_id", "=", userId!).where("name", "=", name!)
+            .where("last_used_at", "<", at).execute();
+        }
       }).then(nextTurn), FLUSH_BATCH);
   }
 
@@ -195,6 +213,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           .where("deleted_at", "is", null).executeTakeFirst();
         if (deleted.numUpdatedRows === 0n) return false;
         await removeTags(tx, accountId, id);
+        await removeBindingsOf(tx, accountId, id);
         return true;
       }),
 
@@ -216,6 +235,27 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           .where("account_id", "=", accountId).orderBy("tag").execute();
         return rows.map(({ tag }) => tag);
       }),
+
+    binding: (user, name, now) =>
+      transaction(async (tx) => {
+        const binding = await readBinding(tx, user, name, seen);
+        if (binding) sessionsUsed.mark(sessionRefId({ userId: user.id, name }), now);
+        return binding;
+      }),
+
+    bindSession: (user, name, wanted, now) =>
+      transaction(async (tx) => {
+        const created = await insertBinding(tx, user, name, wanted, now);
+        return { ...(await readBinding(tx, user, name, seen))!, created };
+      }),
+
+    sessions: (user) => transaction((tx) => readSessions(tx, user, { seen, used: sessionsUsed })),
+
+    unbindSession: (user, name, options) =>
+      transaction((tx) => removeBinding(tx, user, name, options)),
+
+    recordSessions: (node, reports, now) =>
+      transaction((tx) => recordReports(tx, node, reports, now)),
 
     reserveSerials: (count, now) =>
       single(async () => {

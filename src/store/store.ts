@@ -110,6 +110,37 @@ export interface Candidate {
   readonly lastSeenAt: number;
 }
 
+/** A session within an account. */
+export interface SessionRef {
+  readonly userId: string;
+  readonly name: string;
+}
+
+/** To which node a session belongs, and in what it runs there. */
+export interface Binding {
+  readonly node: Candidate;
+  readonly isolation: string;
+}
+
+/** A session as its node tells of it. */
+export interface SessionReport extends SessionRef {
+  readonly idleMs: number;
+  readonly lastExit: number | undefined;
+  readonly state: "idle" | "busy" | "lost";
+}
+
+export interface Session extends SessionRef {
+  readonly isolation: string;
+  readonly createdAt: number;
+  readonly lastUsedAt: number;
+  readonly lastExit: number | undefined;
+  /** `new` until the node said something of it, then what it said last; `ended`: the node has it no more. */
+  readonly state: string;
+  readonly nodeId: string;
+  readonly nodeName: string;
+  readonly nodeSeenAt: number;
+}
+
 export interface Store extends AsyncDisposable {
   /** Resolves when the database answered. */
   ping(): Promise<void>;
@@ -149,11 +180,38 @@ export interface Store extends AsyncDisposable {
     nodeId: string,
     desired: { readonly name: string; readonly tags: readonly string[] },
   ): Promise<Node | undefined>;
-  /** False where there is no such node. */
+  /** Its sessions are bound no more. False where there is no such node. */
   deleteNode(accountId: string, nodeId: string, now: number): Promise<boolean>;
   candidates(accountId: string, target: Target): Promise<readonly Candidate[]>;
   /** The tags in use, sorted. */
   tags(accountId: string): Promise<readonly string[]>;
+
+  /** Where the user's session lives, which counts as used; undefined where it is bound to no node. */
+  binding(user: User, name: string, now: number): Promise<Binding | undefined>;
+  /**
+   * Binds the session, unless it is bound already: two callers at once get the same node. Rejects with
+   * `conflict` while the one before, of the same name and on the same node, is being ended.
+   */
+  bindSession(
+    user: User,
+    name: string,
+    wanted: { readonly nodeId: string; readonly isolation: string },
+    now: number,
+  ): Promise<Binding & { readonly created: boolean }>;
+  /** Most recently used first. */
+  sessions(user: User): Promise<readonly Session[]>;
+  /** False where there is none. Unless the caller ended the shell, the node is told to, with its heartbeat. */
+  unbindSession(
+    user: User,
+    name: string,
+    options: { readonly ended: boolean; readonly now: number },
+  ): Promise<boolean>;
+  /** What the node says of all its sessions; returns those that it is to end. */
+  recordSessions(
+    node: EnrolledNode,
+    reports: readonly SessionReport[],
+    now: number,
+  ): Promise<readonly SessionRef[]>;
 
   /** The first of `count` serials that nobody else gets, ever. */
   reserveSerials(count: number, now: number): Promise<bigint>;

@@ -45,6 +45,25 @@ export interface Tables {
     deleted_at: number | null;
   };
   node_tags: { account_id: string; node_id: string; tag: string; position: number };
+  sessions: {
+    account_id: string;
+    user_id: string;
+    name: string;
+    node_id: string;
+    isolation: string;
+    created_at: number;
+    last_used_at: number;
+    last_exit: number | null;
+    /** `new` until its node said something of it, then that; `ended` where the node has it no more. */
+    state: string;
+  };
+  session_ends: {
+    account_id: string;
+    node_id: string;
+    user_id: string;
+    name: string;
+    requested_at: number;
+  };
   serial_blocks: { first: number; account_id: string | null; size: number; reserved_at: number };
   schema_migrations: { name: string; checksum: string; applied_at: number };
 }

@@ -55,6 +55,8 @@ export function fakeBackend(
         return start(command, programs[text(command.line)] ?? (() => Promise.resolve(127)));
       });
     },
+    keepShell: () =>
+      Promise.reject(new OpenboxError("isolation_unavailable", "no shell stays in memory")),
   };
 }
 

@@ -30,10 +30,9 @@ export interface RunLine {
 /** The exit code. Its own failures are printed here, since `--json` owes a last line whatever happens. */
 export async function runOnNode({ flags, words }: RunLine, host: Host): Promise<number> {
   const runId = newRunId(), json = flags.has("json");
-  let run: RemoteRun | undefined, attended: Attended, timeoutMs: number | undefined;
+  let run: RemoteRun | undefined, attended: Attended, options: RunOptions | undefined;
   try {
-    const options = readRunOptions(flags, words, host);
-    timeoutMs = options.command.timeoutMs;
+    options = readRunOptions(flags, words, host);
     run = await start(options, runId, host);
     const sink = json ? jsonSink(host) : plainSink(host);
     attended = await attend(run, sink, host, options.command.terminal);
@@ -43,7 +42,8 @@ export async function runOnNode({ flags, words }: RunLine, host: Host): Promise<
   } finally {
     await run?.[Symbol.asyncDispose]();
   }
-  await report(attended, timeoutMs, host);
+  await report(attended, options?.command.timeoutMs, host);
+  await reportSession(attended, options?.target.session, run?.sessionBound ?? false, host);
   if (json) {
     const { outcome, signal, error, session } = attended.outcome;
     const ids = { run_id: runId, node_id: run?.nodeId ?? null };
@@ -57,15 +57,19 @@ async function start(options: RunOptions, runId: string, host: Host): Promise<Re
   const login = await readLogin(host);
   await using _waiting = showWaiting("connecting …", host);
   await using control = createControlClient(login);
+  const deps = { ...await runDeps(login, host), control };
+  return await openRun(options.target, { ...options.command, runId }, deps, host);
+}
+
+/** What a run needs besides the control plane. */
+export async function runDeps(login: Login, host: Host): Promise<Omit<ExecDeps, "control">> {
   const { dial } = await import("../../transport/dial.ts");
-  const deps: ExecDeps = {
-    control,
+  return {
     key: await userKey(login, host),
     clock: host.clock,
     dial,
     checkCa: (answer) => believe(answer, login, host),
   };
-  return await openRun(options.target, { ...options.command, runId }, deps, host);
 }
 
 async function believe(
@@ -114,4 +118,20 @@ async function report(
     ? `not started: ${error.message}`
     : error.message;
   await printError(new OpenboxError(known, message, { hint: error.hint ?? undefined }), host);
+}
+
+/** What a person would not expect of a shell that stays. */
+async function reportSession(
+  { outcome: { outcome, code, session } }: Attended,
+  name: string | undefined,
+  bound: boolean,
+  host: Host,
+): Promise<void> {
+  if (name === undefined || !session) return;
+  if (session.created && !bound) {
+    await printNote(`the session ${name} was started anew, for the one before had ended`, host);
+  }
+  if (!session.ended) return;
+  const how = outcome === "exit" || outcome === "signal" ? ` with code ${code}` : "";
+  await printNote(`the session ${name} ended${how}; the next call starts it anew`, host);
 }

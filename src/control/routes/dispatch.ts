@@ -2,11 +2,12 @@ import { type DispatchAnswer, DispatchRequest } from "../../api/dispatch.ts";
 import { OpenboxError } from "../../errors.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
 import { certificateLine } from "../../ssh/certificate.ts";
-import type { Candidate, Target } from "../../store/store.ts";
+import type { Target } from "../../store/store.ts";
+import { findNode } from "../find_node.ts";
 import { parseKeyLine } from "../key_line.ts";
 import { TooMany } from "../rate_limit.ts";
-import { refusal, resolve } from "../resolve.ts";
-import { type Control, userRoute } from "../route.ts";
+import { userRoute } from "../route.ts";
+import { placeSession } from "../session_place.ts";
 import { caLines } from "./whoami.ts";
 
 /** Which node, and a certificate for one call on it. */
@@ -20,7 +21,11 @@ export const dispatch = userRoute(
     const key = parseKeyLine(call.body.client_pubkey);
     const { isolation } = call.body;
     if (isolation !== undefined) parseIsolation(isolation); // what no agent takes gets no certificate
-    const node = await findNode(user.accountId, readTarget(call.body), control);
+    const target = readTarget(call.body), session = call.body.session_id || undefined;
+    const place = session === undefined
+      ? { node: await findNode(user.accountId, target, control), isolation, created: false }
+      : await placeSession(user, session, { target, isolation }, control);
+    const { node } = place;
     const now = clock.now();
     const certificate = await authority.issueUserCert({
       key,
@@ -28,7 +33,8 @@ export const dispatch = userRoute(
       userName: user.name,
       accountId: user.accountId,
       nodeId: node.id,
-      isolation,
+      isolation: place.isolation,
+      session,
       now,
     });
     const keys = caLines(authority.publicKeys);
@@ -40,10 +46,10 @@ export const dispatch = userRoute(
       ca_pubkey: keys.host_ca_pubkey,
       user_cert: certificateLine(certificate.blob),
       principal: user.name,
-      session_created: false,
+      session_created: place.created,
       ...keys,
       server_time: Math.floor(now / 1000),
-      isolation: isolation ?? "native",
+      isolation: place.isolation ?? "native",
     };
     return { status: 200, body };
   },
@@ -58,23 +64,10 @@ function readTarget({ tag, node_id }: DispatchRequest): Target {
   return tag ? { kind: "tag", tag } : { kind: "any" };
 }
 
-async function findNode(
-  accountId: string,
-  target: Target,
-  { store, clock }: Pick<Control, "store" | "clock">,
-): Promise<Candidate> {
-  const now = clock.now();
-  const resolution = resolve(target, await store.candidates(accountId, target), now);
-  if (resolution.kind === "found") return resolution.node;
-  const [tags, nodes] = await Promise.all([store.tags(accountId), store.nodes(accountId, {})]);
-  throw refusal(target, resolution, { tags, nodes }, now);
-}
-
 /** What comes with a later version is refused here, before it could be taken for something else. */
-function refuseLater({ session_id, login }: DispatchRequest): void {
-  const asked = session_id ? "Sessions" : login ? "Another login" : undefined;
-  if (asked === undefined) return;
-  throw new OpenboxError("not_supported", `${asked}: not in this version of openbox`, {
-    hint: "leave it out: each command then runs on its own, as the agent's user",
+function refuseLater({ login }: DispatchRequest): void {
+  if (!login) return;
+  throw new OpenboxError("not_supported", "Another login: not in this version of openbox", {
+    hint: "leave it out: the command then runs as the agent's user",
   });
 }

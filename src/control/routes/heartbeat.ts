@@ -1,6 +1,8 @@
 import { type HeartbeatAnswer, HeartbeatRequest } from "../../api/heartbeat.ts";
+import type { NodeSession } from "../../api/sessions.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
+import type { SessionReport } from "../../store/store.ts";
 import { checkNodeAddress } from "../address_policy.ts";
 import { issueHostCert, needsHostCert } from "../host_cert.ts";
 import { nodeRoute } from "../route.ts";
@@ -10,7 +12,7 @@ export const heartbeat = nodeRoute(
   { method: "POST", path: "/v1/nodes/heartbeat", body: HeartbeatRequest },
   async (call, node, control) => {
     const { store, clock, loopback } = control;
-    const { node_id, addr, version, boot_id, host_cert_serial } = call.body;
+    const { node_id, addr, version, boot_id, host_cert_serial, sessions = [] } = call.body;
     if (node_id !== node.id) {
       throw new OpenboxError("unauthorized", "The node token is another node's");
     }
@@ -20,13 +22,24 @@ export const heartbeat = nodeRoute(
     const now = clock.now();
     await store.recordBeat(node, { addr, version, bootId: boot_id, now });
     if (moved) log("control").info("node moved", { node: node.id, from: node.addr, to: addr });
+    const ends = await store.recordSessions(node, sessions.map(fromApi), now);
     const renew = host_cert_serial !== undefined &&
       needsHostCert(node.hostCert, BigInt(host_cert_serial), now);
     const body: HeartbeatAnswer = {
       server_time: Math.floor(now / 1000),
       revocations: [],
+      ...(ends.length > 0 &&
+        { end_sessions: ends.map(({ userId, name }) => ({ user_id: userId, name })) }),
       ...(renew && { host_cert: await issueHostCert(node, control) }),
     };
     return { status: 200, body };
   },
 );
+
+const fromApi = (session: NodeSession): SessionReport => ({
+  userId: session.user_id,
+  name: session.name,
+  idleMs: session.idle_ms,
+  lastExit: session.last_exit ?? undefined,
+  state: session.state,
+});

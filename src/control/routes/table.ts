@@ -6,6 +6,7 @@ import { health, root } from "./health.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
 import { register } from "./register.ts";
+import { deleteSession, listSessions } from "./sessions.ts";
 import { whoami } from "./whoami.ts";
 
 export const ROUTES: readonly Route[] = [
@@ -16,6 +17,8 @@ export const ROUTES: readonly Route[] = [
   getNode,
   updateNode,
   deleteNode,
+  listSessions,
+  deleteSession,
   createEnrollToken,
   register,
   heartbeat,

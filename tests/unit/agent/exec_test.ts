@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ExecDeps, serveChannel } from "../../../src/agent/exec.ts";
 import { OUTCOME_REQUEST, RUN_SUBSYSTEM } from "../../../src/api/run.ts";
+import { OpenboxError } from "../../../src/errors.ts";
 import { concat, text, toBase64, utf8 } from "../../../src/bytes.ts";
 import type { VerifiedUser } from "../../../src/ca/verifier.ts";
 import type { UserCertRequest } from "../../../src/ca/authority.ts";
@@ -53,10 +54,17 @@ interface Asked {
   readonly user?: Partial<VerifiedUser>;
   /** A stock client, with these variables. */
   readonly stock?: Record<string, string>;
+  readonly sessions?: ExecDeps["sessions"];
 }
 
+/** A node where nobody may have a session. */
+const NO_SESSIONS: ExecDeps["sessions"] = {
+  enter: () => Promise.reject(new OpenboxError("quota", "no room")),
+  end: () => Promise.resolve(false),
+};
+
 async function serve(asked: Asked): Promise<World> {
-  const { line = "true", header = {}, stock } = asked;
+  const { line = "true", header = {}, stock, sessions = NO_SESSIONS } = asked;
   const user = { ...await aUser(asked.cert), ...asked.user };
   const fake = stock
     ? fakeChannel(user, { kind: "exec", command: utf8(line) }, stock)
@@ -71,6 +79,7 @@ async function serve(asked: Asked): Promise<World> {
   const clock = new FakeClock(NOW), stopping = new AbortController();
   const deps: ExecDeps = {
     backends: [backend],
+    sessions,
     login: LOGIN,
     path: Promise.resolve("/opt/bin:/bin"),
     nodeId: NODE_ID,
@@ -236,7 +245,11 @@ Deno.test("CERT-4: another isolation than the certificate's is refused, and noth
     [{ cert: { isolation: "podman:x" } }, "isolation_invalid"],
     [{ stock: { OPENBOX_ISOLATION: " native" } }, "isolation_invalid"],
     [{ stock: { OPENBOX_ISOLATION: "docker:-v/:/host" } }, "isolation_invalid"],
-    [{ cert: { session: "work" } }, "not_supported"],
+    [{ cert: { session: "work" } }, "quota"],
+    [{ cert: { session: "work" }, stock: {} }, "quota"],
+    [{ cert: { session: "work", isolation: "docker:debian" } }, "isolation_unavailable"],
+    [{ cert: { session: "a/b" } }, "session_not_authorized"],
+    [{ header: { kind: "end_session", command: undefined } }, "session_not_authorized"],
     [{ cert: { login: "alice" } }, "not_supported"],
   ];
   for (const [asked, code] of cases) {

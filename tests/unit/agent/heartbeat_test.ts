@@ -5,6 +5,7 @@ import type { HeartbeatAnswer, HeartbeatRequest } from "../../../src/api/heartbe
 import { generateCaKeys } from "../../../src/ca/keys.ts";
 import { OpenboxError } from "../../../src/errors.ts";
 import { startLog } from "../../../src/log.ts";
+import type { SessionKey, SessionState } from "../../../src/session/table.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { fakeHost } from "../../fakes/host.ts";
 import { aState, hostCertLine, NODE_ID, NOW } from "./world.ts";
@@ -20,6 +21,8 @@ interface World {
   readonly answers: ((now: number) => Answer | Promise<Answer>)[];
   /** Moves time by `ms` and lets what is due happen. */
   pass(ms: number): Promise<void>;
+  /** What the node has, and what it was told to end. */
+  readonly sessions: { states: SessionState[]; readonly ended: SessionKey[]; change(): void };
   readonly ended: Promise<void>;
   readonly stop: AbortController;
   /** Lines of the log. */
@@ -40,12 +43,27 @@ async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Pro
       return Promise.resolve();
     },
   };
+  const sessions = {
+    states: [] as SessionState[],
+    ended: [] as SessionKey[],
+    list: () => sessions.states,
+    onChange(handler: () => void) {
+      sessions.change = handler;
+      return { [Symbol.dispose]() {} };
+    },
+    change: () => {},
+    end(key: SessionKey) {
+      sessions.ended.push(key);
+      return Promise.resolve(true);
+    },
+  };
   const ended = beat({
     clock,
     bootId: "boot_1",
     node,
     addr: () => Promise.resolve("10.0.0.4:7600"),
     random: () => random,
+    sessions,
     control: {
       async heartbeat(request) {
         requests.push(request);
@@ -68,6 +86,7 @@ async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Pro
     updates,
     node,
     answers,
+    sessions,
     ended,
     stop,
     async pass(ms) {
@@ -104,6 +123,39 @@ Deno.test("an agent beats at once, and every 30 seconds", () =>
     assert.equal(requests.length, 2);
     await pass(30_000);
     assert.equal(requests.length, 3);
+  }));
+
+Deno.test("SEQ-12: the sessions are told with the beat, soon after they changed", () =>
+  inWorld(async ({ requests, pass, sessions }) => {
+    assert.equal(requests[0]!.sessions, undefined, "nothing to tell");
+    const of = { userId: "usr_1", name: "build", isolation: "native" };
+    sessions.states = [{ ...of, idleMs: 1500, lastExit: 3, state: "idle" }];
+    for (let i = 0; i < 5; i++) sessions.change();
+    await pass(2_000);
+    assert.equal(requests.length, 2);
+    assert.deepEqual(requests[1]!.sessions, [{
+      user_id: "usr_1",
+      name: "build",
+      isolation: "native",
+      idle_ms: 1500,
+      last_exit: 3,
+      state: "idle",
+    }]);
+    await pass(29_999);
+    assert.equal(requests.length, 2);
+    await pass(1);
+    assert.equal(requests.length, 3);
+  }));
+
+Deno.test("SES-17: what the control plane says is to end, is ended", () =>
+  inWorld(async ({ answers, pass, sessions, clock }) => {
+    answers.push(() => ({
+      server_time: clock.now() / 1000,
+      revocations: [],
+      end_sessions: [{ user_id: "usr_1", name: "build" }],
+    }));
+    await pass(30_000);
+    assert.deepEqual(sessions.ended, [{ userId: "usr_1", name: "build" }]);
   }));
 
 Deno.test("beats are spread by a tenth, so that nodes do not beat together", async () => {

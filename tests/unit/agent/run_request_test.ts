@@ -31,6 +31,7 @@ Deno.test("the header is read however it is cut, and what follows is input", asy
     const { line, input, ...rest } = await readWantedRun(fake.channel);
     assert.equal(text(line!), "true");
     assert.deepEqual(rest, {
+      kind: "run",
       runId: "run_1",
       terminal: undefined,
       env: { A: "b" },
@@ -58,7 +59,6 @@ Deno.test("INS-7: a key that this version does not know is refused, since it wou
 
 Deno.test("what comes with later versions is refused by name", async () => {
   const cases = [
-    { kind: "end_session" },
     { limits: { pids: 5 } },
     { mounts: ["/a:/b"] },
     { gpus: "all" },
@@ -105,6 +105,7 @@ Deno.test("a stock client's exec is a line, its variables, and perhaps an isolat
   assert.equal(text(line!), "echo é");
   assert.equal(input.length, 0);
   assert.deepEqual(rest, {
+    kind: "run",
     runId: undefined,
     terminal: undefined,
     env: { LANG: "C" },

@@ -17,6 +17,7 @@ const read = (flags: AgentFlags, env: Record<string, string> = {}, more: FakeHos
 Deno.test("without flags and variables nothing is said", async () => {
   assert.deepEqual(await read({}), {
     statePath: "/box/agent/agent.json",
+    sessionsDir: "/box/agent/sessions",
     server: undefined,
     enrollToken: undefined,
     addr: undefined,

@@ -25,6 +25,7 @@ function fakeRun(output: { stdout?: Uint8Array[]; stderr?: Uint8Array[] } = {}) 
   const run: RemoteRun = {
     runId: "run_1",
     nodeId: "node_1",
+    sessionBound: false,
     nodeName: "mini",
     stdout: source(output.stdout),
     stderr: source(output.stderr),

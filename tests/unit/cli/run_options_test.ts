@@ -28,15 +28,15 @@ const refusal = (...args: string[]): OpenboxError => {
 
 Deno.test("the flags become a target and a command; the isolation is always named", () => {
   assert.deepEqual(read("-t", "mac", "-C", "a b", "--timeout", "90s", "ls", "a b"), {
-    target: { tag: "mac", node: undefined, isolation: { kind: "native" } },
+    target: { tag: "mac", node: undefined, session: undefined, isolation: { kind: "native" } },
     command: { line: "ls 'a b'", terminal: undefined, env: {}, cwd: "a b", timeoutMs: 90_000 },
   });
   assert.deepEqual(read("--docker", "alpine:3", "ls").target.isolation, {
     kind: "docker",
     image: "alpine:3",
   });
-  assert.deepEqual(read("--nspawn", "/srv/x", "ls").target.isolation.kind, "nspawn");
-  assert.deepEqual(read("-n", "x", "--isolate", "native", "ls").target.isolation.kind, "native");
+  assert.deepEqual(read("--nspawn", "/srv/x", "ls").target.isolation?.kind, "nspawn");
+  assert.deepEqual(read("-n", "x", "--isolate", "native", "ls").target.isolation?.kind, "native");
 });
 
 Deno.test("RUN-18: -e takes a value, or the one that is set here", () => {
@@ -60,9 +60,21 @@ Deno.test("an isolation that is malformed, or two of them, are refused", () => {
   assert.match(two.message, /--docker and --nspawn exclude each other/);
 });
 
-Deno.test("sessions are refused as not in this version, with a terminal too", () => {
-  for (const args of [["-s", "a", "ls"], ["-s", "a", "--tty", "ls"], ["-s", "a"]]) {
-    assert.equal(refusal(...args).code, "not_supported", args.join(" "));
+Deno.test("a session has the isolation that it was started in, unless one is named", () => {
+  const { target } = read("-s", "build", "make");
+  assert.deepEqual([target.session, target.isolation], ["build", undefined]);
+  const named = read("-t", "x", "-s", "build", "--isolate", "native", "make").target;
+  assert.deepEqual([named.session, named.isolation?.kind], ["build", "native"]);
+});
+
+Deno.test("RUN-20: -s without a command and -s with --tty are refused", () => {
+  assert.match(refusal("-s", "a").message, /-s needs a command/);
+  assert.match(refusal("-t", "x", "-s", "a", "--tty", "ls").message, /exclude each other/);
+});
+
+Deno.test("SES-13: a session's name has one form that no reader folds", () => {
+  for (const name of ["a b", "a/b", "a:b", "\u00e9", "-x", "x".repeat(65), "a\n"]) {
+    assert.equal(refusal(`--session=${name}`, "ls").code, "invalid_name", name);
   }
 });
 

@@ -20,6 +20,10 @@ Deno.test("TOK-7: to another account a node is what one that never was is, on ev
   const other = await world.newAccount("other");
   const own = await world.enroll({ name: "own", token: other.token });
   const mine = await world.enroll({ name: "secret-name", tags: ["secret-tag"] });
+  await world.call("POST", "/v1/dispatch", {
+    token: world.token,
+    body: { session_id: "secret-session", client_pubkey: authorizedLine(KEY) },
+  });
   const before = await world.store.nodes(world.user.accountId, {});
   const isSecret = new RegExp(`secret-|${mine.id}|${world.user.id}|${world.user.accountId}`);
 
@@ -27,7 +31,7 @@ Deno.test("TOK-7: to another account a node is what one that never was is, on ev
     fc.asyncProperty(
       fc.constantFrom(...ROUTES),
       fc.constantFrom(other.token, own.token),
-      fc.constantFrom(mine.id, "secret-name"),
+      fc.constantFrom(mine.id, "secret-name", "secret-session"),
       async (route, token, target) => {
         const reach = async (node: string) => {
           const body = BODIES[route.path]?.(node);
@@ -57,6 +61,7 @@ Deno.test("TOK-7: to another account a node is what one that never was is, on ev
   });
   assert.equal(tagged.status, 404);
   assert.deepEqual(await world.store.nodes(world.user.accountId, {}), before);
+  assert.equal((await world.store.sessions(world.user)).length, 1, "the session is there still");
 });
 
 Deno.test("TOK-7: every route with a target is tried", () => {

@@ -1,0 +1,135 @@
+/**
+ * Named pipes and the processes that read and write them for us. A pipe's opening waits for its other
+ * end, and Deno has a few dozen threads for what waits: with a relay none of them does.
+ */
+import { OpenboxError } from "../errors.ts";
+import type { Relay, RelayOutput } from "./backend.ts";
+import { exitOf, sendSignal } from "./native_process.ts";
+import { spawnLeader } from "./native_shell.ts";
+import type { Watchdog } from "./watchdog.ts";
+
+/** Named pipes, made some at a time: each making costs a process. */
+export interface NamedPipes extends AsyncDisposable {
+  /** The `base` of a relay. */
+  take(): Promise<string>;
+}
+
+const BATCH = 16;
+const pathsOf = (base: string) => [`${base}.0`, `${base}.1`, `${base}.2`];
+
+export async function openPipes(directory: string): Promise<NamedPipes> {
+  let count = 0;
+  const ready: string[] = [];
+  const make = async () => {
+    const made = Array.from({ length: BATCH }, () => `${directory}/${++count}`);
+    await makePipes(made.flatMap(pathsOf));
+    ready.push(...made);
+  };
+  await make();
+  let making = Promise.resolve();
+  return {
+    async take() {
+      if (ready.length <= 1) making = making.then(make);
+      if (ready.length === 0) await making;
+      else making.catch(() => {}); // whoever needs those is told
+      return ready.shift()!;
+    },
+    [Symbol.asyncDispose]: () => making.catch(() => {}),
+  };
+}
+
+async function makePipes(paths: readonly string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command("mkfifo", {
+    args: ["-m", "600", ...paths],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  if (success) return;
+  throw new OpenboxError(
+    "unavailable",
+    `Cannot make named pipes for a session: ${new TextDecoder().decode(stderr).trim()}`,
+    { hint: "is the node's disk full, or its temporary directory not writable?" },
+  );
+}
+
+export interface RelayDeps {
+  readonly watchdog: Watchdog;
+  readonly setsid: string | undefined;
+  readonly path: string | undefined;
+}
+
+/** The first cat holds our pipe for stdout alone, the second that for stderr, so that each ends by itself. */
+const SCRIPT = 'cat <"$2" 2>/dev/null & cat <"$3" >&2 2>/dev/null & exec cat >"$1" 2>/dev/null';
+
+export function openRelay(base: string, { watchdog, setsid, path }: RelayDeps): Relay {
+  const child = spawnLeader(
+    ["/bin/sh", "-c", SCRIPT, "openbox-relay", ...pathsOf(base)],
+    { env: path === undefined ? {} : { PATH: path }, cwd: "/" },
+    { setsid, streams: "piped" },
+  );
+  const guard = watchdog.guard(child.pid, undefined);
+  let exited = false, disposed: Promise<void> | undefined;
+  const exit = exitOf(child).finally(() => exited = true);
+  const outputs = { stdout: createOutput(child.stdout), stderr: createOutput(child.stderr) };
+  const input = child.stdin.getWriter();
+
+  async function dispose(): Promise<void> {
+    // as long as a reader of ours sees no end, somebody is in the group, and its number is nobody else's
+    const isGroup = !exited || !outputs.stdout.ended || !outputs.stderr.ended;
+    if (isGroup && !sendSignal(-child.pid, "SIGKILL") && !exited) sendSignal(child.pid, "SIGKILL");
+    guard[Symbol.dispose]();
+    await Promise.all([exit, input.abort().catch(() => {}), ...remove(base)]);
+    await Promise.all([outputs.stdout.cancel(), outputs.stderr.cancel()]);
+  }
+
+  return {
+    base,
+    get gone() {
+      return exited;
+    },
+    stdin: new WritableStream<Uint8Array>({
+      write: (bytes) => input.write(bytes),
+      close: () => input.close(),
+      abort: () => input.abort(),
+    }),
+    ...outputs,
+    [Symbol.asyncDispose]: () => disposed ??= dispose(),
+  };
+}
+
+const remove = (base: string): Promise<void>[] =>
+  pathsOf(base).map((path) => Deno.remove(path).catch(() => {}));
+
+/** What a waiting read holds: little while nothing comes, more once it fills what it gets. */
+const MIN_READ = 4 * 1024, MAX_READ = 64 * 1024;
+
+interface Output extends RelayOutput {
+  readonly ended: boolean;
+  cancel(): Promise<void>;
+}
+
+function createOutput(pipe: ReadableStream<Uint8Array>): Output {
+  const reader = pipe.getReader({ mode: "byob" });
+  let size = MIN_READ, ended = false;
+  return {
+    async read() {
+      try {
+        const { value, done } = await reader.read(new Uint8Array(size));
+        if (!done) {
+          if (value.length === size) size = Math.min(size * 4, MAX_READ);
+          else if (value.length < size / 4) size = Math.max(size / 4, MIN_READ);
+          return value;
+        }
+      } catch {
+        // cancelled
+      }
+      ended = true;
+      return undefined;
+    },
+    get ended() {
+      return ended;
+    },
+    cancel: () => reader.cancel().catch(() => {}),
+  };
+}

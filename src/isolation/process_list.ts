@@ -1,0 +1,26 @@
+/** The tree of a process where there is no cgroup to ask: by ps(1), which Linux and macOS read alike. */
+import { text } from "../bytes.ts";
+
+/** What descends from `root`, and what is in its group. A process that was disowned and left the group is not found. */
+export async function listDescendants(root: number): Promise<number[]> {
+  const { stdout } = await new Deno.Command("/bin/ps", {
+    args: ["-A", "-o", "pid=,ppid=,pgid="],
+    stdin: "null",
+    stderr: "null",
+  }).output();
+  const children = new Map<number, number[]>();
+  const found = new Set<number>();
+  for (const line of text(stdout).split("\n")) {
+    const [pid, parent, group] = line.trim().split(/\s+/).map(Number);
+    if (!pid || parent === undefined) continue;
+    const siblings = children.get(parent);
+    if (siblings) siblings.push(pid);
+    else children.set(parent, [pid]);
+    if (group === root) found.add(pid);
+  }
+  found.add(root);
+  // a set hands out what is added while it is walked
+  for (const pid of found) for (const child of children.get(pid) ?? []) found.add(child);
+  found.delete(root);
+  return [...found];
+}

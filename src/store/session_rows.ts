@@ -1,0 +1,164 @@
+/** The session directory: which session belongs to which node, and what the nodes say of them. */
+import type { Transaction } from "kysely";
+import { OpenboxError } from "../errors.ts";
+import type { HeldTimes } from "./held_times.ts";
+import type { Binding, EnrolledNode, Session, SessionRef, SessionReport, User } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+type Tx = Transaction<Tables>;
+
+/** What `lastUsedAt` is held under. */
+export const sessionRefId = ({ userId, name }: SessionRef): string => `${userId} ${name}`;
+
+export async function readBinding(
+  tx: Tx,
+  { accountId, id: userId }: User,
+  name: string,
+  seen: HeldTimes,
+): Promise<Binding | undefined> {
+  const row = await tx.selectFrom("sessions").innerJoin("nodes", "nodes.id", "sessions.node_id")
+    .select([
+      "nodes.id",
+      "nodes.name",
+      "nodes.addr",
+      "nodes.host_key as hostKey",
+      "nodes.last_seen_at as lastSeenAt",
+      "sessions.isolation",
+    ])
+    .where("sessions.account_id", "=", accountId).where("user_id", "=", userId)
+    .where("sessions.name", "=", name).executeTakeFirst();
+  if (!row) return undefined;
+  const { isolation, ...node } = row;
+  return { isolation, node: { ...node, lastSeenAt: seen.latest(node.id, node.lastSeenAt) } };
+}
+
+/** True where the binding was made now. Whatever there was stays, so that of two callers both get one node. */
+export async function insertBinding(
+  tx: Tx,
+  { accountId, id: userId }: User,
+  name: string,
+  { nodeId, isolation }: { readonly nodeId: string; readonly isolation: string },
+  now: number,
+): Promise<boolean> {
+  const key = { account_id: accountId, user_id: userId, name };
+  const inserted = await tx.insertInto("sessions").values({
+    ...key,
+    node_id: nodeId,
+    isolation,
+    created_at: now,
+    last_used_at: now,
+    last_exit: null,
+    state: "new",
+  }).onConflict((conflict) => conflict.doNothing()).executeTakeFirst();
+  if (inserted.numInsertedOrUpdatedRows !== 1n) return false;
+  const node = await tx.selectFrom("nodes").select("id").where("account_id", "=", accountId)
+    .where("id", "=", nodeId).where("deleted_at", "is", null).executeTakeFirst();
+  if (!node) throw new OpenboxError("node_not_found", "The node was removed just now");
+  const ending = await tx.selectFrom("session_ends").select("name")
+    .where("account_id", "=", accountId).where("node_id", "=", nodeId)
+    .where("user_id", "=", userId).where("name", "=", name).executeTakeFirst();
+  if (!ending) return true;
+  throw new OpenboxError("conflict", `The session ${name} is being ended on its node`, {
+    hint: "the node hears of it within half a minute; then the name is free",
+  });
+}
+
+/** Most recent first. */
+export async function readSessions(
+  tx: Tx,
+  { accountId, id: userId }: User,
+  times: { readonly seen: HeldTimes; readonly used: HeldTimes },
+): Promise<Session[]> {
+  const rows = await tx.selectFrom("sessions").innerJoin("nodes", "nodes.id", "sessions.node_id")
+    .select([
+      "sessions.name",
+      "sessions.isolation",
+      "sessions.created_at as createdAt",
+      "last_used_at as lastUsedAt",
+      "last_exit as lastExit",
+      "state",
+      "nodes.id as nodeId",
+      "nodes.name as nodeName",
+      "nodes.last_seen_at as nodeSeenAt",
+    ])
+    .where("sessions.account_id", "=", accountId).where("user_id", "=", userId)
+    .orderBy("sessions.name").execute();
+  return rows.map((row): Session => ({
+    ...row,
+    userId,
+    lastExit: row.lastExit ?? undefined,
+    lastUsedAt: times.used.latest(sessionRefId({ userId, name: row.name }), row.lastUsedAt),
+    nodeSeenAt: times.seen.latest(row.nodeId, row.nodeSeenAt),
+  })).sort((a, b) => b.lastUsedAt - a.lastUsedAt);
+}
+
+/** False where there is none. `ended`: the caller has ended the shell; else its node is to be told. */
+export async function removeBinding(
+  tx: Tx,
+  { accountId, id: userId }: User,
+  name: string,
+  { ended, now }: { readonly ended: boolean; readonly now: number },
+): Promise<boolean> {
+  const row = await tx.deleteFrom("sessions").where("account_id", "=", accountId)
+    .where("user_id", "=", userId).where("name", "=", name)
+    .returning("node_id as nodeId").executeTakeFirst();
+  if (!row) return false;
+  if (ended) return true;
+  await tx.insertInto("session_ends").values({
+    account_id: accountId,
+    node_id: row.nodeId,
+    user_id: userId,
+    name,
+    requested_at: now,
+  }).onConflict((conflict) => conflict.doNothing()).execute();
+  return true;
+}
+
+export async function removeBindingsOf(tx: Tx, accountId: string, nodeId: string): Promise<void> {
+  await tx.deleteFrom("sessions").where("account_id", "=", accountId)
+    .where("node_id", "=", nodeId).execute();
+  await tx.deleteFrom("session_ends").where("account_id", "=", accountId)
+    .where("node_id", "=", nodeId).execute();
+}
+
+/** Below this a time has not changed: what is idle is reported with each beat. */
+const SAME_MS = 5_000;
+
+/** Writes what is new, and returns what the node has and nobody is bound to. */
+export async function recordReports(
+  tx: Tx,
+  { accountId, id: nodeId }: EnrolledNode,
+  reports: readonly SessionReport[],
+  now: number,
+): Promise<SessionRef[]> {
+  const told = new Map(reports.map((report) => [sessionRefId(report), report]));
+  const bound = await tx.selectFrom("sessions")
+    .select(["user_id", "name", "state", "last_exit", "last_used_at"])
+    .where("account_id", "=", accountId).where("node_id", "=", nodeId).execute();
+  const orphans = new Map(told);
+  for (const row of bound) {
+    const id = sessionRefId({ userId: row.user_id, name: row.name }), report = told.get(id);
+    orphans.delete(id);
+    if (!report && row.state === "new") continue; // its first command is on its way
+    const usedAt = report && report.state !== "lost" ? now - report.idleMs : row.last_used_at;
+    const change = {
+      state: report?.state ?? "ended",
+      last_exit: report && report.state !== "lost" ? report.lastExit ?? null : row.last_exit,
+      last_used_at: usedAt > row.last_used_at + SAME_MS ? usedAt : row.last_used_at,
+    };
+    const same = change.state === row.state && change.last_exit === row.last_exit &&
+      change.last_used_at === row.last_used_at;
+    if (same) continue;
+    await tx.updateTable("sessions").set(change).where("account_id", "=", accountId)
+      .where("user_id", "=", row.user_id).where("name", "=", row.name).execute();
+  }
+  const ends = await tx.selectFrom("session_ends").select(["user_id", "name"])
+    .where("account_id", "=", accountId).where("node_id", "=", nodeId).execute();
+  for (const { user_id, name } of ends) {
+    if (orphans.has(sessionRefId({ userId: user_id, name }))) continue; // told again, until it is gone
+    await tx.deleteFrom("session_ends").where("account_id", "=", accountId)
+      .where("node_id", "=", nodeId).where("user_id", "=", user_id).where("name", "=", name)
+      .execute();
+  }
+  return [...orphans.values()].map(({ userId, name }) => ({ userId, name }));
+}
