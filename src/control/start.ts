@@ -2,6 +2,7 @@
 import { networkInterfaces } from "node:os";
 import { createCertAuthority } from "../ca/authority.ts";
 import { utf8 } from "../bytes.ts";
+import { isInsecure, parseServerUrl } from "../client/server_url.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
 import { createPrivateFile } from "../home/private_file.ts";
@@ -180,6 +181,7 @@ function startLines({ address, url, caFingerprint, firstToken }: RunningControl)
     `--server ${quoteWord(url)}`,
     `--ca-fingerprint ${caFingerprint}`,
   ];
+  if (isInsecure(parseServerUrl(url, "--url"))) login.push("--insecure-http");
   if (firstToken.kind === "kept") login.push(`--token-file ${quoteWord(firstToken.path)}`);
   const lines = [
     `openbox ${VERSION} control plane, listening on ${
