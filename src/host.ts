@@ -16,9 +16,9 @@ export interface Host {
   onSignal(name: HostSignal, handler: () => void): Disposable;
 }
 
-/** A switch in the environment: set to anything but `0` and `false`. */
+/** A switch in the environment: set to anything but `0` and `false`, in whatever case. */
 export const isOn = (value: string | undefined): boolean =>
-  value !== undefined && value !== "0" && value !== "false";
+  value !== undefined && value !== "0" && value.toLowerCase() !== "false";
 
 export type HostSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGQUIT" | "SIGWINCH";
 

@@ -19,29 +19,65 @@ export interface LogOptions {
   readonly level?: "debug" | "info" | "warning" | "error";
 }
 
+/** Lines of so short a time leave in one write: a busy service would pay for each of them. */
+const GATHER_MS = 20;
+/** What waits for a reader that does not read; more is dropped, and the next line says how many. */
+const MAX_WAITING = 1024 * 1024;
+
+export interface RunningLog extends AsyncDisposable {
+  /** Resolves when what was logged so far is written. */
+  flush(): Promise<void>;
+}
+
 /** Sends every log of this process to `host.stderr`; dispose it last. */
-export async function startLog(host: Host, options: LogOptions = {}): Promise<AsyncDisposable> {
+export async function startLog(host: Host, options: LogOptions = {}): Promise<RunningLog> {
   const format = options.format ?? (host.stderr.isTerminal() ? "text" : "json");
-  const line = format === "json" ? jsonLine : textLine;
-  let writing = Promise.resolve();
+  const toLine = format === "json" ? jsonLine : textLine;
+  const output = gatherLines(host);
   await configure({
     reset: true,
-    sinks: {
-      stderr: (record) => {
-        // a log that cannot be written (its reader is gone) must not end the service
-        writing = writing.then(() => host.stderr.write(utf8(line(record)))).catch(() => {});
-      },
-    },
+    sinks: { stderr: (record) => output.add(toLine(record)) },
     loggers: [
       { category: "openbox", sinks: ["stderr"], lowestLevel: options.level ?? "info" },
       { category: ["logtape", "meta"], sinks: ["stderr"], lowestLevel: "error" },
     ],
   });
   return {
+    flush: () => output.flush(),
     async [Symbol.asyncDispose]() {
-      await writing;
+      await output.flush();
       await dispose();
     },
+  };
+}
+
+/** A log that cannot be written, its reader being gone, must not end the service. */
+function gatherLines({ stderr }: Host): { add(line: string): void; flush(): Promise<void> } {
+  let waiting = "", dropped = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let writing: Promise<void> | undefined;
+  async function write(): Promise<void> {
+    while (waiting !== "") {
+      const lines = waiting;
+      waiting = "";
+      await stderr.write(utf8(lines)).catch(() => {});
+    }
+    writing = undefined;
+  }
+  const flush = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    return writing ??= write();
+  };
+  return {
+    add(line) {
+      if (waiting.length > MAX_WAITING) return void dropped++;
+      if (dropped > 0) waiting += `(${dropped} lines were dropped: nobody read them)\n`;
+      dropped = 0;
+      waiting += line;
+      if (!writing) timer ??= setTimeout(flush, GATHER_MS);
+    },
+    flush,
   };
 }
 

@@ -53,7 +53,7 @@ export async function serveChannel(
     const session = checkPermission(user, wanted, deps.login);
     if (wanted.kind === "end_session") {
       await deps.sessions.end(session!);
-      return await finish(DONE, wanted.runId, { created: false, ended: true });
+      return await finish(SESSION_ENDED, wanted.runId, { created: false, ended: true });
     }
     const start = await prepareStart(user, wanted, deps);
     if (session) {
@@ -70,7 +70,7 @@ export async function serveChannel(
   if (turn?.ended && !channel.closed.aborted) turn.told();
 }
 
-const DONE: Ended = { kind: "exit", code: 0 };
+const SESSION_ENDED: Ended = { kind: "exit", code: 0 };
 const stateOf = ({ created, ended }: Turn): SessionEnd => ({ created, ended });
 
 /** In what the command starts, or the session that it is the first command of. */
@@ -172,6 +172,9 @@ function chooseIsolation(fixed: string | undefined, asked: string | undefined): 
   return spec;
 }
 
+/** A reason at hand: without one each abort makes an exception with its stack. */
+const DONE = new Error("the run is over");
+
 /** Passes the streams both ways until the command ended; a client that is gone ends it. */
 async function attend(
   process: Process,
@@ -204,7 +207,7 @@ async function attend(
     ]);
     return timedOut ? { kind: "timeout" } : exit;
   } finally {
-    over.abort();
+    over.abort(DONE);
   }
 }
 
@@ -244,7 +247,7 @@ async function pass(
   for (let part; !(part = await reader.read()).done;) {
     if (!await channel.write(stream, part.value)) giveUp();
   }
-  over.abort();
+  over.abort(DONE);
 }
 
 /** A timer's longest wait is 24 days. */

@@ -1,6 +1,6 @@
 import { type AbortOptions, deadline } from "../abort.ts";
 import type { ServerUrl } from "../client/server_url.ts";
-import { dial } from "../transport/tcp.ts";
+import { dial } from "../transport/dial.ts";
 import { formatAddress } from "../transport/address.ts";
 
 const DIAL_MS = 5_000;

@@ -1,6 +1,6 @@
 /** The OS user that commands run as, and the environment in which each of them starts. */
 import { userInfo } from "node:os";
-import { deadline } from "../abort.ts";
+import { abortable, deadline } from "../abort.ts";
 import { text, utf8 } from "../bytes.ts";
 import type { Host } from "../host.ts";
 import type { IsolationBackend } from "../isolation/backend.ts";
@@ -54,12 +54,21 @@ export const loginEnvironment = (
 
 /** The system's own, for where the login shell does not tell in time. */
 export const STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const SHELL_MS = 5_000, MAX_OUTPUT = 256 * 1024;
+/** How long commands wait for the answer, and how long the shell may take over it. */
+const ANSWER_MS = 5_000, SHELL_MS = 120_000;
+const MAX_OUTPUT = 256 * 1024;
 
-/** PATH as the login's own login shell sets it, so that what a person installed is found. Asked once; never rejects. */
+/**
+ * PATH as the login's own login shell sets it, so that what a person installed is found. Asked once; never
+ * rejects. A shell that is late goes on to its end: start-up files that are killed halfway leave locks
+ * behind, and every later login waits for them (pyenv's does).
+ */
 export async function readLoginPath(login: Login, backend: IsolationBackend): Promise<string> {
+  using late = deadline(ANSWER_MS, () => new Error(`no answer within ${ANSWER_MS / 1000} s`));
   try {
-    const path = await askShell(login, backend);
+    const asked = askShell(login, backend);
+    asked.catch(() => {}); // it may fail after nobody waits any more
+    const path = await abortable(asked, late.signal);
     if (path !== undefined) return path;
   } catch (error) {
     log("agent").warn("the login shell did not tell its PATH: {error}", { error });
@@ -67,27 +76,26 @@ export async function readLoginPath(login: Login, backend: IsolationBackend): Pr
   return STANDARD_PATH;
 }
 
+/** Ends with the shell, or with the backend that owns it. */
 async function askShell(login: Login, backend: IsolationBackend): Promise<string | undefined> {
   // start-up files may print whatever they like: only what stands between two marks counts
   const mark = crypto.randomUUID();
   const ask = `printf '%s%s%s' ${mark} "$PATH" ${mark}`;
-  using limit = deadline(SHELL_MS, () => new Error(`no answer within ${SHELL_MS / 1000} s`));
   const env = loginEnvironment(login, { path: STANDARD_PATH, nodeId: "" });
   delete env.OPENBOX_NODE;
   await using process = await backend.run(NATIVE, {
     line: utf8(`exec ${quoteWord(login.shell)} -l -c ${quoteWord(ask)} 2>/dev/null`),
     env,
     cwd: login.home,
-  }, limit);
+  });
+  using limit = deadline(SHELL_MS, () => new Error("the login shell does not end"));
+  limit.signal.addEventListener("abort", () => void process.terminate(), { once: true });
   await process.stdin.close();
-  const onLate = () => void process.terminate();
-  limit.signal.addEventListener("abort", onLate, { once: true });
   let output = "";
   for await (const chunk of process.stdout) {
     output += text(chunk);
     if (output.length > MAX_OUTPUT) break;
   }
-  limit.signal.throwIfAborted();
   const [, path] = output.split(mark);
   return path && !/[\0\n]/.test(path) ? path : undefined;
 }

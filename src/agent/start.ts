@@ -100,7 +100,7 @@ export async function startAgent(
   gate.ssh = stack.use(ssh);
   stack.defer(async () => {
     ending.abort(new Error("the agent ends"));
-    await Promise.allSettled([...running, path]);
+    await Promise.allSettled(running);
   });
 
   const control = stack.use(createControlClient({ ...access, token: state.nodeToken }));

@@ -5,6 +5,7 @@ import type { ErrorBody } from "../api/error.ts";
 import { type Code, httpStatus, OpenboxError, toOpenboxError } from "../errors.ts";
 import { newRequestId } from "../ids.ts";
 import { log } from "../log.ts";
+import { sourceOf } from "../ssh/admission.ts";
 import { isAllowedHost, splitOrigin } from "./host_policy.ts";
 import { TooMany } from "./rate_limit.ts";
 import { readJsonBody } from "./request_body.ts";
@@ -28,7 +29,9 @@ export function createApp(control: Control, routes: readonly Route[] = ROUTES): 
   app.notFound((c) => {
     requireAllowedHost(splitOrigin(c.req.url).hostname, control);
     const elsewhere = routes.filter((route) => isPath(route.path, c.req.path));
-    if (elsewhere.length === 0) throw new OpenboxError("not_found", `no such call: ${c.req.path}`);
+    if (elsewhere.length === 0) {
+      throw new OpenboxError("not_found", `no such call: ${c.req.path.slice(0, 200)}`);
+    }
     const error = new OpenboxError(
       "method_not_allowed",
       `${c.req.path} does not take ${c.req.method}`,
@@ -44,9 +47,17 @@ function controlRequest(c: ControlContext, origin: string): ControlRequest {
     origin,
     param: (name) => c.req.param(name) ?? "",
     query: (name) => c.req.query(name) || undefined,
-    authorization: c.env.incoming.headers.authorization,
+    authorization: authorization(c.env.incoming.rawHeaders),
     readBody: () => readJsonBody(c.env.incoming),
   };
+}
+
+/** Of two headers, readers on the way may have taken either: joined they are no token. */
+function authorization(rawHeaders: readonly string[]): string | undefined {
+  const values = rawHeaders.filter((_, i) =>
+    i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === "authorization"
+  );
+  return values.length > 0 ? values.join(", ") : undefined;
 }
 
 /** What every answer says: nobody keeps it, nobody guesses its type. */
@@ -82,15 +93,10 @@ const GUESSES: ReadonlySet<Code> = new Set(["unauthorized", "enroll_token_invali
 function counted(error: unknown, c: ControlContext, { refusals }: Control): OpenboxError {
   const failure = toOpenboxError(error);
   if (!GUESSES.has(failure.code)) return failure;
+  // what a proxy says in a header is not believed
   const wait = refusals.take(sourceOf(c.env.incoming.socket.remoteAddress ?? ""));
   return wait === 0 ? failure : new TooMany("Too many refused calls from this address", wait);
 }
-
-/** Somebody with IPv6 has a /64 of addresses at least. What a proxy says in a header is not believed. */
-const sourceOf = (address: string): string =>
-  address.includes(":") && !address.startsWith("::ffff:")
-    ? address.split(":").slice(0, 4).join(":")
-    : address;
 
 function respondError(
   c: ControlContext,

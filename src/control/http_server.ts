@@ -9,7 +9,9 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { ErrorBody } from "../api/error.ts";
 import { type Code, httpStatus, OpenboxError } from "../errors.ts";
+import { newRequestId } from "../ids.ts";
 import { log } from "../log.ts";
+import { watchAccepting } from "./accept_watch.ts";
 import type { App } from "./app.ts";
 import type { ListenAddress } from "./listen_address.ts";
 
@@ -80,9 +82,14 @@ export async function listen(
   server.on("clientError", refuse);
   await opened(server, address);
   server.on("error", (error) => log("control").error("listening failed", { error }));
+  const bound = server.address() as AddressInfo;
+  const watch = watchAccepting(server, {
+    listenAgain: () => server.listen({ port: bound.port, host: address.hostname }),
+  });
   return {
-    address: server.address() as AddressInfo,
+    address: bound,
     [Symbol.asyncDispose]() {
+      watch[Symbol.dispose]();
       ending = true;
       for (const outgoing of answering) outgoing.shouldKeepAlive = false;
       return drained(server, limits.drainTimeout);
@@ -115,14 +122,18 @@ const WHY: Readonly<Record<string, string>> = {
 
 function drained(server: Server, timeoutMs: number): Promise<void> {
   return new Promise((resolve) => {
-    // a connection is idle once its answer is out; nothing tells when, so it is looked for
-    const idle = setInterval(() => server.closeIdleConnections(), 50);
-    const late = setTimeout(() => server.closeAllConnections(), timeoutMs);
-    server.close(() => {
+    const end = () => {
       clearInterval(idle);
       clearTimeout(late);
       resolve();
-    });
+    };
+    // a connection is idle once its answer is out; nothing tells when, so it is looked for
+    const idle = setInterval(() => server.closeIdleConnections(), 50);
+    const late = setTimeout(() => {
+      server.closeAllConnections();
+      end();
+    }, timeoutMs);
+    server.close(end);
     server.closeIdleConnections();
   });
 }
@@ -134,7 +145,7 @@ function refuse(error: NodeJS.ErrnoException, socket: Socket): void {
   // in a TLS handshake, or with nobody there, an answer would never be out
   if (!answer || !socket.writable) return void socket.destroy();
   const [code, text] = answer;
-  const body = Buffer.from(JSON.stringify({ error: text, code } satisfies ErrorBody));
+  const body = Buffer.from(JSON.stringify(errorBody(code, text)));
   const status = error.code === TIMED_OUT ? 408 : httpStatus(code);
   socket.end(
     `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\n` +
@@ -155,7 +166,12 @@ const REFUSED: Readonly<Record<string, readonly [Code, string]>> = {
 
 /** A URL or Host header that cannot be read; the routes have their own way out for errors. */
 const badRequest = (): Response =>
-  Response.json(
-    { error: "The request's address or Host header cannot be read", code: "bad_request" },
-    { status: 400 },
-  );
+  Response.json(errorBody("bad_request", "The request's address or Host header cannot be read"), {
+    status: 400,
+  });
+
+const errorBody = (code: Code, error: string): ErrorBody => ({
+  error,
+  code,
+  request_id: newRequestId(),
+});

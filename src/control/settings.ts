@@ -2,7 +2,7 @@
 import { parseServerUrl, requireSecure } from "../client/server_url.ts";
 import { OpenboxError } from "../errors.ts";
 import { homePaths } from "../home/paths.ts";
-import type { Host } from "../host.ts";
+import { type Host, isOn } from "../host.ts";
 import { Secret } from "../secret.ts";
 import { type ListenAddress, parseListenAddress } from "./listen_address.ts";
 
@@ -169,9 +169,6 @@ function readLimit(text: string | undefined): number {
 
 const contradiction = (a: string, b: string) =>
   new OpenboxError("bad_setting", `Both ${a} and ${b} are set`, { hint: `unset ${a} or ${b}` });
-
-const isOn = (text: string | undefined): boolean =>
-  text !== undefined && text !== "0" && text.toLowerCase() !== "false";
 
 const absolute = (path: string, host: Host): string =>
   path.startsWith("/") ? path : `${host.cwd()}/${path}`;

@@ -44,14 +44,14 @@ export async function openNativeBackend(
   return {
     kind: "native",
     async run(spec, command, options = {}) {
-      await check(spec, command, options);
+      check(spec, command, options);
       const started = await startShell(command, { cgroups, lines, setsid });
       const one = ownProcess(started, { watchdog, leftovers, onEnd: () => running.delete(one) });
       running.add(one);
       return one;
     },
     async keepShell(spec, shell, options = {}) {
-      await check(spec, shell, options);
+      check(spec, shell, options);
       return await startKeptShell(shell, { cgroups, watchdog, setsid, directory, running });
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -73,11 +73,11 @@ function takeDefaultSignals(): Disposable {
   };
 }
 
-async function check(
+function check(
   spec: IsolationSpec,
-  { line, env, cwd }: Omit<Command, "line"> & Partial<Command>,
+  { line, env }: Omit<Command, "line"> & Partial<Command>,
   { signal }: AbortOptions,
-): Promise<void> {
+): void {
   if (spec.kind !== "native") {
     throw new OpenboxError("isolation_unavailable", `${spec.kind} is not native`);
   }
@@ -89,16 +89,6 @@ async function check(
         `The variable ${JSON.stringify(name.slice(0, 80))} cannot be set`,
       );
     }
-  }
-  const refuse = (why: string) => {
-    throw new OpenboxError("bad_directory", `Cannot start in ${cwd}: ${why}`);
-  };
-  try {
-    if (!(await Deno.stat(cwd)).isDirectory) refuse("it is not a directory");
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) refuse("there is no such directory");
-    if (error instanceof Deno.errors.PermissionDenied) refuse("permission denied");
-    throw error;
   }
   if (signal?.aborted) throw abortReason(signal);
 }

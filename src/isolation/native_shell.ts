@@ -49,13 +49,22 @@ export async function startShell(
     cgroup?.release();
     await lines.remove(file);
     if (error instanceof OpenboxError) throw error;
-    if (error instanceof Deno.errors.PermissionDenied) {
-      throw new OpenboxError("bad_directory", `Cannot start in ${command.cwd}: permission denied`);
-    }
+    const why = await whyNotIn(command.cwd, error);
+    if (why) throw new OpenboxError("bad_directory", `Cannot start in ${command.cwd}: ${why}`);
     throw new OpenboxError("unavailable", `Cannot start a process: ${(error as Error).message}`, {
       hint: "the node is out of processes, memory or descriptors",
       cause: error,
     });
+  }
+}
+
+/** What is wrong with the directory, looked at only once the start has failed: most are right. */
+async function whyNotIn(cwd: string, error: unknown): Promise<string | undefined> {
+  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  try {
+    return (await Deno.stat(cwd)).isDirectory ? undefined : "it is not a directory";
+  } catch (cause) {
+    return cause instanceof Deno.errors.NotFound ? "there is no such directory" : String(cause);
   }
 }
 

@@ -7,7 +7,7 @@ import { systemClock } from "../clock.ts";
 import { log } from "../log.ts";
 
 export interface Watchdog extends AsyncDisposable {
-  /** From now on the group dies with this process, until disposed. */
+  /** From now on the group and its cgroup, one in `cgroups`, die with this process, until disposed. */
   guard(pgid: number, cgroup: string | undefined): Disposable;
 }
 
@@ -18,12 +18,16 @@ export interface WatchdogOptions {
   readonly cgroups: string | undefined;
 }
 
+/** How late the shell may learn that a run has ended. */
+const RELEASE_MS = 20;
+
 /** How long the dying get between SIGTERM and SIGKILL, in seconds. */
 const GRACE = "0.3";
 
 /**
- * Only builtins until the end comes. `+PGID:CGROUP` and `-PGID:CGROUP` are its lines. `kill -s X -- -PG`
- * is what dash, bash, zsh and ksh read alike; busybox wants it without `--`.
+ * Only builtins until the end comes. `+PGID:CGROUP` and `-PGID:CGROUP` are its lines, the cgroup by its
+ * name alone: a shell reads a line byte by byte. `kill -s X -- -PG` is what dash, bash, zsh and ksh read
+ * alike; busybox wants it without `--`.
  */
 const SCRIPT = `
 trap '' HUP INT TERM QUIT PIPE
@@ -40,7 +44,6 @@ while IFS= read -r line; do
 done
 send() { for run in $runs; do kill -s "$1" -- "-\${run%%:*}" || kill -s "$1" "-\${run%%:*}"; done; }
 end_cgroup() {
-  [ -n "$1" ] || return 0
   if [ -e "$1/cgroup.kill" ]; then echo 1 >"$1/cgroup.kill"; return; fi
   pass=0
   while [ $pass -lt 50 ] && read -r pid <"$1/cgroup.procs"; do
@@ -53,7 +56,9 @@ case $runs in
     send TERM
     sleep ${GRACE}
     send KILL
-    for run in $runs; do end_cgroup "\${run#*:}"; done
+    for run in $runs; do
+      [ -z "\${run#*:}" ] || end_cgroup "$2/\${run#*:}"
+    done
     ;;
 esac
 [ -n "$1" ] && rm -rf -- "$1"
@@ -70,9 +75,15 @@ export function startWatchdog({ directory, cgroups }: WatchdogOptions): Promise<
   const guarded = new Set<string>();
   const stopped = new AbortController();
   let stdin: WritableStreamDefaultWriter<Uint8Array> | undefined;
-  const tell = (line: string) => {
+  /** Ends of guards that the shell was not told yet. */
+  let released = "", releasing: ReturnType<typeof setTimeout> | undefined;
+  const tell = (lines: string) => {
+    const told = released + lines;
+    released = "";
+    clearTimeout(releasing);
+    releasing = undefined;
     // when the shell is gone another one is told about all that is guarded
-    stdin?.write(utf8(`${line}\n`)).catch(() => {});
+    if (told !== "") stdin?.write(utf8(told)).catch(() => {});
   };
 
   const spawn = (): Deno.ChildProcess => {
@@ -87,7 +98,7 @@ export function startWatchdog({ directory, cgroups }: WatchdogOptions): Promise<
       stderr: "null",
     }).spawn();
     stdin = shell.stdin.getWriter();
-    for (const run of guarded) tell(`+${run}`);
+    for (const run of guarded) tell(`+${run}\n`);
     return shell;
   };
 
@@ -106,18 +117,22 @@ export function startWatchdog({ directory, cgroups }: WatchdogOptions): Promise<
   const kept = keep(spawn());
   return Promise.resolve({
     guard(pgid, cgroup) {
-      const run = `${pgid}:${cgroup ?? ""}`;
+      const run = `${pgid}:${cgroup?.slice(cgroup.lastIndexOf("/") + 1) ?? ""}`;
       guarded.add(run);
-      tell(`+${run}`);
+      tell(`+${run}\n`);
       return {
         [Symbol.dispose]() {
-          if (guarded.delete(run)) tell(`-${run}`);
+          if (!guarded.delete(run)) return;
+          // an end is in no hurry: it goes with the next beginning, which comes soon where it matters
+          released += `-${run}\n`;
+          releasing ??= setTimeout(() => tell(""), RELEASE_MS);
         },
       };
     },
     async [Symbol.asyncDispose]() {
       if (stopped.signal.aborted) return await kept;
       stopped.abort();
+      tell("");
       await stdin?.close().catch(() => {});
       await kept;
     },

@@ -9,8 +9,8 @@ import { createCipheriv, randomFillSync, timingSafeEqual } from "node:crypto";
 import createPoly1305 from "ssh2/lib/protocol/crypto/poly1305.js";
 
 const KEY_BYTES = 32, TAG_BYTES = 16, LENGTH_BYTES = 4, BLOCK = 8;
-/** ssh2's bound on a packet, both ways. */
-const MAX_PACKET = 35_000;
+/** What a packet may have: twice the data that is usual, and room for its head. */
+const MAX_PACKET = 70_000;
 /** The first block of a packet's key stream is for Poly1305's key; the packet begins with the second. */
 const FIRST_BLOCK = new Uint8Array(64);
 
@@ -93,6 +93,7 @@ export class ChaChaPolyCipher {
   outSeqno: number;
   readonly #keys: CipherKeys;
   readonly #write: (bytes: Uint8Array) => void;
+  #packet: Buffer = Buffer.alloc(0);
   #freed = false;
 
   constructor(keys: CipherKeys, sequence: number, write: (bytes: Uint8Array) => void) {
@@ -105,12 +106,18 @@ export class ChaChaPolyCipher {
     this.#freed = true;
   }
 
-  /** Room for a payload at offset 5, length and padding filled in. */
+  /**
+   * Room for a payload at offset 5, length and padding filled in. The same memory each time: ssh2
+   * encrypts a packet before it asks for the next.
+   */
   allocPacket(payloadLength: number): Buffer {
     const unpadded = 1 + payloadLength;
     let padding = BLOCK - unpadded % BLOCK;
     if (padding < 4) padding += BLOCK;
-    const packet = Buffer.allocUnsafe(LENGTH_BYTES + unpadded + padding);
+    const length = LENGTH_BYTES + unpadded + padding;
+    const packet = length <= this.#packet.length
+      ? this.#packet.subarray(0, length)
+      : this.#packet = Buffer.allocUnsafe(length);
     packet.writeUInt32BE(unpadded + padding);
     packet[LENGTH_BYTES] = padding;
     randomFillSync(packet, LENGTH_BYTES + unpadded, padding);

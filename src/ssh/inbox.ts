@@ -1,8 +1,11 @@
+import { concat } from "../bytes.ts";
 import type { ByteSource } from "./channel.ts";
 
 /** Chunks below this are joined: a peer that sends single bytes must not cost a buffer for each. */
 const JOIN_BELOW = 4096;
 const TAIL_BYTES = 16 * 1024;
+/** Most of what one read returns, unless a single chunk is larger. */
+const READ_BYTES = 256 * 1024;
 
 /** What arrived on one stream of a channel and was not read yet; the window bounds it. */
 export class Inbox implements ByteSource {
@@ -56,9 +59,8 @@ export class Inbox implements ByteSource {
   }
 
   read(): Promise<Uint8Array | null> {
-    const chunk = this.#chunks.shift();
-    if (chunk) {
-      if (this.#chunks.length === 0) this.#tail = undefined;
+    if (this.#chunks.length > 0) {
+      const chunk = this.#takeSome();
       this.#consumed(chunk.length);
       return Promise.resolve(chunk);
     }
@@ -67,6 +69,17 @@ export class Inbox implements ByteSource {
       return Promise.resolve(null);
     }
     return new Promise((resolve) => this.#reader = resolve);
+  }
+
+  /** What waits, up to `READ_BYTES` in one piece: a slow reader's next write is a large one. */
+  #takeSome(): Uint8Array {
+    let count = 1, bytes = this.#chunks[0]!.length;
+    while (count < this.#chunks.length && bytes + this.#chunks[count]!.length <= READ_BYTES) {
+      bytes += this.#chunks[count++]!.length;
+    }
+    const some = this.#chunks.splice(0, count);
+    if (this.#chunks.length === 0) this.#tail = undefined;
+    return count === 1 ? some[0]! : concat(some);
   }
 
   #deliver(chunk: Uint8Array | null): void {

@@ -108,14 +108,10 @@ function readValue(fields: Reader): string | undefined {
   }
 }
 
-async function end(channel: Channel, exit: RemoteExit): Promise<void> {
-  // after what was written, whether or not anybody still takes it
-  await channel.write("stdout", new Uint8Array());
-  if (exit.kind === "exit") channel.sendRequest("exit-status", u32(exit.code));
-  else channel.sendRequest("exit-signal", str(exit.signal), NO_CORE, str(""), str(""));
-  await channel.sendEof();
-  channel.stdout.discard();
-  channel.sendClose();
-}
+const end = (channel: Channel, exit: RemoteExit): Promise<void> =>
+  channel.finish(() => {
+    if (exit.kind === "exit") channel.sendRequest("exit-status", u32(exit.code));
+    else channel.sendRequest("exit-signal", str(exit.signal), NO_CORE, str(""), str(""));
+  });
 
 const NO_CORE = new Uint8Array([0]);

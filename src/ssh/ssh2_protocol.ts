@@ -62,6 +62,11 @@ export interface ProtocolEvents {
 }
 
 export interface Protocol {
+  /**
+   * The most data that the peer may put into one packet, once there are keys: twice the usual where our own
+   * cipher reads them, which saves a quarter of the work; ssh2's take 35,000 bytes.
+   */
+  readonly maxData: number;
   /** Of the first key exchange, once `onKeys` was called (RFC 4253 §7.2). */
   readonly sessionId: Buffer;
   /** Sends our version line. A server that sent its own does not call it. */
@@ -117,6 +122,9 @@ export function createProtocol(role: Role, events: ProtocolEvents): Protocol {
   };
 
   return {
+    get maxData() {
+      return ssh2._decipher instanceof ChaChaPolyDecipher ? 64 * 1024 : 32 * 1024;
+    },
     get sessionId() {
       return ssh2._kex.sessionID;
     },

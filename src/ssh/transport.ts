@@ -35,7 +35,7 @@ export const TRANSPORT_LIMITS: TransportLimits = {
 };
 
 /** Above this much unsent, writers wait: the peer's window says what it asked for, not what the network took. */
-const CONGESTED_BYTES = 1024 * 1024;
+const CONGESTED_BYTES = 512 * 1024;
 /** Above this much unsent, nothing more is read: answers to a peer that does not read them would pile up. */
 const STOP_READING_BYTES = 4 * 1024 * 1024;
 /** One socket write a turn, but never one larger than this. */
@@ -113,6 +113,10 @@ export class Transport {
 
   get sessionId(): Buffer {
     return this.#protocol.sessionId;
+  }
+  /** The most data that the peer may put into one packet. */
+  get maxData(): number {
+    return this.#protocol.maxData;
   }
   get closed(): boolean {
     return this.#closed;

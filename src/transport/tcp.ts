@@ -1,41 +1,16 @@
 /** The transport over TCP: what a machine reaches directly. */
-import { connect, type Socket } from "node:net";
 import { type AbortOptions, abortReason } from "../abort.ts";
 import { systemClock } from "../clock.ts";
 import { log } from "../log.ts";
 import { AcceptedConn } from "./accepted_conn.ts";
+import { dial } from "./dial.ts";
 import { type Address, formatAddress, isUnspecified, parseAddress } from "./address.ts";
 import type { Conn, Listener, Transport } from "./transport.ts";
 
-/** Seconds of silence before the system asks whether the peer is still there. */
-const KEEP_ALIVE_MS = 30_000;
 /** Between two tries to accept while the process is out of descriptors. */
 const MIN_BACKOFF_MS = 20, MAX_BACKOFF_MS = 500;
 /** Between two lines of the log about it. */
 const COMPLAINT_MS = 10_000;
-
-export async function dial(addr: string, { signal }: Required<AbortOptions>): Promise<Socket> {
-  const { host, port } = parseAddress(addr, "The address");
-  if (signal.aborted) throw abortReason(signal);
-  return await new Promise((resolve, reject) => {
-    const socket = connect({ host, port, noDelay: true });
-    const settle = (error?: Error) => {
-      signal.removeEventListener("abort", onAbort);
-      socket.off("error", settle);
-      if (error) {
-        socket.on("error", () => {}); // a second one has no reader
-        socket.destroy();
-        return reject(error);
-      }
-      socket.setKeepAlive(true, KEEP_ALIVE_MS);
-      resolve(socket);
-    };
-    const onAbort = () => settle(abortReason(signal));
-    signal.addEventListener("abort", onAbort, { once: true });
-    socket.once("connect", () => settle());
-    socket.on("error", settle);
-  });
-}
 
 /** Rejects where the address cannot be had; `systemClock` paces the tries after a failed accept. */
 export function listen(

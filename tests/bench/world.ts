@@ -33,20 +33,24 @@ export async function startWorld(): Promise<World> {
     ...more,
   });
   const service = (part: string, args: readonly string[], more: Record<string, string>) => {
-    const log = Deno.openSync(`${home}/${part}.log`, { write: true, create: true });
-    const child = new Deno.Command(OPENBOX, {
-      args: [...args],
+    // the log goes to a file, as a service's does, and costs this process nothing
+    const child = new Deno.Command("/bin/sh", {
+      args: [
+        "-c",
+        'log=$1; shift; exec "$@" 2>"$log"',
+        "sh",
+        `${home}/${part}.log`,
+        OPENBOX,
+        ...args,
+      ],
       env: env(part, more),
       clearEnv: true,
       stdin: "null",
       stdout: "null",
-      stderr: "piped",
     }).spawn();
-    const logging = child.stderr.pipeTo(log.writable);
     stack.defer(async () => {
       child.kill("SIGTERM");
       await child.status;
-      await logging;
     });
     return child;
   };

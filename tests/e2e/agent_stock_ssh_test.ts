@@ -153,7 +153,9 @@ Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
         "SetEnv=OPENBOX_ISOLATION=docker:debian",
       ]);
       await refused("isolation_invalid", ["echo ran"], ["-o", "SetEnv=OPENBOX_ISOLATION=chroot"]);
-      await refused("not_supported", ["sftp"], ["-s"]);
+      const sftp = await ssh.run(["sftp"], { flags: ["-s"] });
+      assert.deepEqual([sftp.code, sftp.out], [255, ""]);
+      assert.match(sftp.err, /^subsystem request failed/);
       await refused("not_supported", [], ["-T"]);
     },
   );

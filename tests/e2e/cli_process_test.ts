@@ -103,7 +103,14 @@ Deno.test({
   async fn() {
     using silent = silentControl();
     const line = `"$DENO" ${DENO_RUN.map((arg) => `'${arg}'`).join(" ")} nodes`;
-    const env = { ...silent.env, DENO: Deno.execPath(), HOME: Deno.env.get("HOME") ?? "/" };
+    // openTerminal hands nothing on: without these Deno finds no packages, and nobody calls
+    const [home, cache] = [Deno.env.get("HOME") ?? "/", Deno.env.get("DENO_DIR")];
+    const env = {
+      ...silent.env,
+      DENO: Deno.execPath(),
+      HOME: home,
+      ...(cache && { DENO_DIR: cache }),
+    };
     await using terminal = openTerminal(line, env);
     const conn = await silent.accept();
     await terminal.shows("openbox: waiting for http://127");

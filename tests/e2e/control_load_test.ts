@@ -3,6 +3,7 @@ import process from "node:process";
 import { utf8 } from "../../src/bytes.ts";
 import { authorizedLine, generateKey } from "../../src/ssh/key.ts";
 import { startWorld } from "../unit/control/world.ts";
+import { eventually } from "../fixtures/processes.ts";
 import { bootstrapToken, startControl, temporaryHome } from "./control_process.ts";
 
 Deno.test("RES-12: under dispatches and beats nothing holds up the event loop", async () => {
@@ -83,6 +84,33 @@ Deno.test("RES-5: idle connections, huge bodies and beats leave it small and qui
   assert.ok(performance.now() - started < 1000);
   const after = await rss(control.pid);
   assert.ok(after < 256 * MIB, `${after / MIB} MiB afterwards`);
+});
+
+Deno.test("RES-3: out of descriptors it waits, and answers again once there are some", async () => {
+  await using home = await temporaryHome();
+  await using control = await startControl({ home: home.path, maxFiles: 100 });
+  const { hostname, port } = new URL(control.url);
+  const health = async (ms: number) => {
+    const headers = { connection: "close" };
+    const response = await fetch(`${control.url}/health`, {
+      headers,
+      signal: AbortSignal.timeout(ms),
+    });
+    await response.body?.cancel();
+    return response.status === 200;
+  };
+  {
+    await using stack = new AsyncDisposableStack();
+    for (let i = 0; i < 120; i++) {
+      stack.use(await Deno.connect({ hostname, port: Number(port) }));
+    }
+    await assert.rejects(health(1000), "it has none left");
+  }
+  await eventually("it answers", () => health(2000).catch(() => false), 20_000);
+  // log lines leave a moment after what they tell of
+  await eventually("it says so", () => /listening anew/.test(control.stderr()), 5_000);
+  control.kill("SIGTERM");
+  assert.equal((await control.ended).code, 0, control.stderr());
 });
 
 function cpuMs(): number {

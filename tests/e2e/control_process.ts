@@ -20,6 +20,8 @@ export interface ControlOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Files outside the home that it may read. */
   readonly read?: readonly string[];
+  /** How many descriptors it may have. */
+  readonly maxFiles?: number;
 }
 
 /** Resolves when it listens; rejects with what it said when it ended instead. */
@@ -66,9 +68,11 @@ export async function runControl(
   return { code, stdout: stdout(), stderr: stderr() };
 }
 
-function spawn({ home, args = [], env = {}, read = [] }: ControlOptions) {
-  const child = new Deno.Command(Deno.execPath(), {
+function spawn({ home, args = [], env = {}, read = [], maxFiles }: ControlOptions) {
+  const limit = maxFiles === undefined ? "" : `ulimit -n ${maxFiles}; `;
+  const child = new Deno.Command("/bin/sh", {
     args: [
+      ...["-c", `${limit}exec "$0" "$@"`, Deno.execPath()],
       ...["run", "--no-prompt", "--quiet", "--no-check", "--allow-net", "--allow-env"],
       "--allow-sys=uid,networkInterfaces",
       `--allow-read=${[home, ...read].join()}`,

@@ -62,7 +62,7 @@ async function start(options: RunOptions, runId: string, host: Host): Promise<Re
 
 /** What a run needs besides the control plane. */
 export async function runDeps(login: Login, host: Host): Promise<Omit<ExecDeps, "control">> {
-  const { dial } = await import("../../transport/tcp.ts");
+  const { dial } = await import("../../transport/dial.ts");
   return {
     key: await userKey(login, host),
     clock: host.clock,

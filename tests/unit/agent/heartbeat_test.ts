@@ -26,12 +26,12 @@ interface World {
   readonly ended: Promise<void>;
   readonly stop: AbortController;
   /** Lines of the log. */
-  logged(): string[];
+  logged(): Promise<string[]>;
 }
 
 async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Promise<void> {
   const clock = new FakeClock(NOW), stop = new AbortController(), host = fakeHost({ clock });
-  await using _log = await startLog(host);
+  await using log = await startLog(host);
   const requests: HeartbeatRequest[] = [], updates: Partial<NodeState>[] = [];
   const answers: World["answers"] = [];
   const node = {
@@ -93,7 +93,10 @@ async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Pro
       clock.advance(ms);
       await settle();
     },
-    logged: () => host.err.text().split("\n").filter(Boolean),
+    async logged() {
+      await log.flush();
+      return host.err.text().split("\n").filter(Boolean);
+    },
   });
   stop.abort();
   await ended.catch(() => {});
@@ -181,14 +184,14 @@ Deno.test("ENR-13: through an hour of silence it backs off to a minute, logs a l
     assert.ok(gaps[0]! <= 3, `${gaps[0]} s`);
     assert.ok(Math.max(...gaps) <= 60 && gaps.at(-1)! >= 50, gaps.join(" "));
     assert.ok(requests.length - before < 80, `${requests.length} tries`);
-    const complaints = logged().filter((line) => line.includes("heartbeat failed"));
+    const complaints = (await logged()).filter((line) => line.includes("heartbeat failed"));
     assert.ok(complaints.length >= 2 && complaints.length <= 61, `${complaints.length} lines`);
 
     answers.length = 0;
     const count = requests.length;
     await pass(60_000);
     assert.ok(requests.length > count);
-    assert.ok(logged().some((line) => line.includes("answers again")));
+    assert.ok((await logged()).some((line) => line.includes("answers again")));
     await pass(30_000);
     await pass(30_000);
     assert.equal(requests.length, count + 3, "and goes on as before");

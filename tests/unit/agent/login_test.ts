@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type Login, readLogin, readLoginPath, STANDARD_PATH } from "../../../src/agent/login.ts";
 import { openNativeBackend } from "../../../src/isolation/native.ts";
 import { fakeHost } from "../../fakes/host.ts";
+import { eventually, isAlive, pidsIn } from "../../fixtures/processes.ts";
 
 /** A home with these start-up files. */
 async function withLogin(
@@ -49,11 +50,27 @@ Deno.test("a login shell that fails, or is not there, leaves the system's PATH",
   }, "/no/such/shell");
 });
 
-Deno.test("a login shell that waits is not waited for longer than five seconds, and is gone then", () =>
-  withLogin({ ".bash_profile": "trap '' TERM\nread line\nsleep 300\n" }, async (login) => {
+Deno.test("a login shell that is late is not waited for longer than five seconds, and is left to end", () =>
+  withLogin({
+    ".bash_profile": "trap '' TERM\nsleep 6\necho done >~/done\n",
+  }, async (login) => {
     await using backend = await openNativeBackend();
     const startedAt = performance.now();
     assert.equal(await readLoginPath(login, backend), STANDARD_PATH);
     const ms = performance.now() - startedAt;
-    assert.ok(ms >= 4_900 && ms < 8_000, `${ms} ms`);
+    assert.ok(ms >= 4_900 && ms < 6_000, `${ms} ms`);
+    await eventually(
+      "its start-up files ran to their end",
+      () => Deno.stat(`${login.home}/done`).then(() => true, () => false),
+    );
+  }));
+
+Deno.test("a login shell that never ends ends with the backend", () =>
+  withLogin({ ".bash_profile": "echo $$ >~/pid\nsleep 300\n" }, async (login) => {
+    const backend = await openNativeBackend();
+    const path = readLoginPath(login, backend);
+    const [pid] = await pidsIn(`${login.home}/pid`, 1);
+    await backend[Symbol.asyncDispose]();
+    assert.equal(await path, STANDARD_PATH);
+    assert.ok(!isAlive(pid!));
   }));

@@ -18,7 +18,7 @@ interface World {
   enrollToken(): Promise<string>;
   start(flags?: AgentFlags): Promise<RunningAgent>;
   /** Lines of the agent's log. */
-  logged(): string;
+  logged(): Promise<string>;
   /** Of the node, as the control plane shows it; undefined where there is none. */
   // deno-lint-ignore no-explicit-any -- a test reads what it expects
   node(id: string): Promise<any>;
@@ -31,13 +31,16 @@ function test(title: string, body: (world: World) => Promise<void>): void {
     const clock = new FakeClock(Date.now());
     const host = fakeHost({ clock, env: { OPENBOX_HOME: home } });
     {
-      await using _log = await startLog(host, { format: "text" });
+      await using log = await startLog(host, { format: "text" });
       await using control = await startWorld();
       await body({
         control,
         clock,
         statePath: `${home}/agent/agent.json`,
-        logged: () => host.err.text(),
+        async logged() {
+          await log.flush();
+          return host.err.text();
+        },
         async enrollToken() {
           const options = { token: control.token, body: { tags: ["gpu"] } };
           return (await control.call("POST", "/v1/enroll-tokens", options)).body.token;
@@ -74,12 +77,12 @@ test("a machine enrolls, is online at once, and starts again with the same line 
     });
     assert.deepEqual([node.name, node.tags, node.addr], ["mini", ["gpu"], agent.addr]);
   }
-  const before = world.logged();
+  const before = await world.logged();
   {
     await using agent = await world.start(flags);
     assert.equal(agent.nodeId, nodeId);
   }
-  assert.doesNotMatch(world.logged().slice(before.length), /ignored/);
+  assert.doesNotMatch((await world.logged()).slice(before.length), /ignored/);
 });
 
 test("what an enrolled agent is told otherwise is ignored, and said", async (world) => {
@@ -98,8 +101,8 @@ test("what an enrolled agent is told otherwise is ignored, and said", async (wor
     tag: ["x"],
   });
   assert.equal(agent.name, "mini");
-  const notes = await eventually("each is said", () => {
-    const lines = world.logged().split("\n").filter((line) => line.includes("ignored"));
+  const notes = await eventually("each is said", async () => {
+    const lines = (await world.logged()).split("\n").filter((line) => line.includes("ignored"));
     return lines.length >= 4 && lines;
   });
   assert.equal(notes.length, 4, notes.join("\n"));
@@ -135,7 +138,7 @@ test("tags beyond the token's are left out, and said", async (world) => {
   const token = await world.enrollToken();
   await using agent = await world.start({ server: world.control.url, token, tag: ["gpu", "prod"] });
   assert.deepEqual((await world.node(agent.nodeId)).tags, ["gpu"]);
-  assert.match(world.logged(), /does not allow the tags "?prod/);
+  assert.match(await world.logged(), /does not allow the tags "?prod/);
 });
 
 test("ENR-7: a node that is removed ends at its next beat, and enrolls anew only with another token", async (world) => {
@@ -171,7 +174,10 @@ test("an enrolled agent serves also while its control plane is away", async (wor
   const elsewhere = JSON.stringify({ ...state, server: "http://127.0.0.1:9" });
   await Deno.writeTextFile(world.statePath, elsewhere);
   await using agent = await world.start();
-  await eventually("the beat failed", () => world.logged().includes("heartbeat failed"));
+  await eventually(
+    "the beat failed",
+    async () => (await world.logged()).includes("heartbeat failed"),
+  );
   assert.ok(clock.sleeping > 0);
   const [hostname, port] = agent.addr.split(":");
   const conn = await Deno.connect({ hostname, port: Number(port) });

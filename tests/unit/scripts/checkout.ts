@@ -1,15 +1,27 @@
 /** A checkout in a temporary folder (its path has a space): the scripts, and a PATH of stand-ins. */
 const ROOT = new URL("../../../", import.meta.url).pathname;
 
-/** What every script needs of the system, as a PATH that holds nothing else. */
-const TOOLS = ["cat", "dirname", "id", "ls", "mkdir", "mktemp", "mv", "readlink", "rm", "sh"];
+const FILES = [
+  ...[".deno-version", "deno.lock", "tests/fixtures/components.txt"],
+  ...["lib.sh", "deno", "openbox", "test"].map((script) => `scripts/${script}`),
+];
 
-/** A stand-in for Deno: it knows its version, and tells in NUL-ended words how it was called. */
+/** What every script needs of the system, as a PATH that holds nothing else. */
+const TOOLS = [
+  ...["awk", "cat", "dirname", "getconf", "grep", "id", "ls", "mkdir", "mktemp", "mv", "readlink"],
+  ...["rm", "sed", "sh", "sort", "tail", "tee", "tr"],
+];
+
+/**
+ * A stand-in for Deno: it knows its version, and tells in NUL-ended words how it was called. With PRINTS
+ * set its `test` prints that and ends with ENDS.
+ */
 export const FAKE_DENO = `#!/bin/sh
-case $1 in
--V) echo "deno $(cat "$(dirname "$0")/../version")" ;;
-eval) printf '%s\\n' "$0" ;;
-install) mkdir -p "$DENO_DIR" ;;
+case $1\${PRINTS:+-told} in
+-V*) echo "deno $(cat "$(dirname "$0")/../version")" ;;
+eval*) printf '%s\\n' "$0" ;;
+install*) mkdir -p "$DENO_DIR" ;;
+test-told) printf "$PRINTS"; exit "$ENDS" ;;
 *) printf '%s\\0' "$PWD" "$$" "$0" "$@" ;;
 esac
 `;
@@ -38,16 +50,9 @@ export async function createCheckout(): Promise<Checkout> {
   const directory = await Deno.makeTempDir();
   const path = `${directory}/check out`, bin = `${directory}/bin`;
   await Deno.mkdir(`${path}/scripts`, { recursive: true });
+  await Deno.mkdir(`${path}/tests/fixtures`, { recursive: true });
   await Deno.mkdir(bin);
-  for (
-    const file of [
-      ".deno-version",
-      "deno.lock",
-      "scripts/lib.sh",
-      "scripts/deno",
-      "scripts/openbox",
-    ]
-  ) {
+  for (const file of FILES) {
     await Deno.copyFile(ROOT + file, `${path}/${file}`);
   }
   await Deno.copyFile(`${ROOT}.deno-version`, `${directory}/version`);

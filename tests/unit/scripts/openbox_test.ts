@@ -101,3 +101,9 @@ Deno.test("variables of the caller's environment are left as they are", async ()
   });
   assert.deepEqual(ran.stdout.split("\0").slice(0, 3), ["1", "2", "3"]);
 });
+
+Deno.test("a home whose path has a comma is refused: Deno would read two paths", async () => {
+  const { ran } = await call(["nodes"], { env: { OPENBOX_HOME: "/srv/a,b" } });
+  assert.equal(ran.code, 1);
+  assert.match(ran.stderr, /comma: set OPENBOX_HOME/);
+});

@@ -82,13 +82,13 @@ Deno.test("both outputs may fill the window at once; every byte arrives on its s
 Deno.test("one stream is read to its end before the other", async () => {
   for (const order of [["stdout", "stderr"], ["stderr", "stdout"]] as const) {
     await using server = await serveSsh(ids, async (channel) => {
-      await channel.write(order[0], new Uint8Array(1_000_000));
-      await channel.write(order[1], new Uint8Array(1_000_000));
+      await channel.write(order[0], new Uint8Array(100_000));
+      await channel.write(order[1], new Uint8Array(100_000));
       await end(channel);
     });
     await using connection = await connectTo(server.port, ids);
     await using channel = await connection.openExec("x");
-    for (const stream of order) assert.equal((await readAll(channel[stream])).length, 1_000_000);
+    for (const stream of order) assert.equal((await readAll(channel[stream])).length, 100_000);
     await channel.exit;
   }
 });
@@ -127,12 +127,43 @@ Deno.test("a writer waits for a command that does not read", async () => {
       sent += 65_536;
     }
   })();
-  await until(() => sent >= 4 * MIB);
+  await until(() => sent >= 256 * 1024);
   release.resolve(); // it ends: what was not taken is dropped, and the writer is told
   await writing;
-  assert.ok(sent <= 4 * MIB + 65_536, `${sent}`);
+  assert.ok(
+    sent <= 256 * 1024 + 65_536,
+    `${sent} bytes were taken for a command that reads nothing`,
+  );
   await Promise.all([readAll(channel.stdout), readAll(channel.stderr)]);
   assert.deepEqual(await channel.exit, { kind: "exit", code: 0 });
+});
+
+Deno.test("the window grows for a reader that is fast, and stays small for one that is not", async () => {
+  let ahead = 0;
+  await using server = await serveSsh(ids, async (channel) => {
+    const chunk = new Uint8Array(65_536);
+    while (await channel.write("stdout", chunk)) ahead += chunk.length;
+  });
+  const aheadAfter = async (bytes: number, pauseMs: number) => {
+    await using connection = await connectTo(server.port, ids);
+    await using channel = await connection.openExec("endless");
+    ahead = 0;
+    for (let read = 0; read < bytes;) {
+      const chunk = (await channel.stdout.read())!;
+      read += chunk.length;
+      ahead -= chunk.length;
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+    // nothing is read now: what is written from here on fills the window, then the socket
+    for (let last = NaN; last !== ahead;) {
+      last = ahead;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return ahead;
+  };
+  const slow = await aheadAfter(600_000, 120), fast = await aheadAfter(64 * MIB, 0);
+  assert.ok(slow < MIB, `${slow} bytes ahead of a slow reader`);
+  assert.ok(fast > 3 * MIB, `${fast} bytes ahead of a fast one`);
 });
 
 Deno.test("fifty channels at once on one connection do not mix", async () => {

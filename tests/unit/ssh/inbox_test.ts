@@ -16,13 +16,22 @@ Deno.test("what is pushed is read in order, then the end", async () => {
   inbox.push(new Uint8Array(10_000));
   inbox.push(bytes("b"));
   inbox.end();
-  assert.equal(text(await inbox.read()), "a");
-  assert.equal((await inbox.read())!.length, 10_000);
-  assert.equal(text(await inbox.read()), "b");
+  assert.equal(text(await inbox.read()), `a${"\0".repeat(10_000)}b`);
   assert.equal(await inbox.read(), null);
   assert.equal(await inbox.read(), null);
   assert.equal(consumed(), 10_002);
   await inbox.drained;
+});
+
+Deno.test("what waits is read in pieces of a quarter of a megabyte at most", async () => {
+  const { inbox } = createInbox();
+  for (let i = 0; i < 10; i++) inbox.push(new Uint8Array(100_000).fill(i));
+  inbox.end();
+  const lengths: number[] = [];
+  for (let chunk = await inbox.read(); chunk; chunk = await inbox.read()) {
+    lengths.push(chunk.length);
+  }
+  assert.deepEqual(lengths, [200_000, 200_000, 200_000, 200_000, 200_000]);
 });
 
 Deno.test("a waiting reader gets the next chunk, or the end", async () => {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import type { Duplex } from "node:stream";
 import { Buffer } from "node:buffer";
 import { TextLineStream } from "../../fixtures/text_lines.ts";
-import { advertise, dial, listen } from "../../../src/transport/tcp.ts";
+import { dial } from "../../../src/transport/dial.ts";
+import { advertise, listen } from "../../../src/transport/tcp.ts";
 import type { Conn } from "../../../src/transport/transport.ts";
 
 const signal = AbortSignal.timeout(60_000);

@@ -1,0 +1,31 @@
+/** A TCP connection to an address. In a file of its own: a command's way to its node loads no more than it needs. */
+import { connect, type Socket } from "node:net";
+import { type AbortOptions, abortReason } from "../abort.ts";
+import { parseAddress } from "./address.ts";
+
+/** Silence before the system asks whether the peer is still there. */
+const KEEP_ALIVE_MS = 30_000;
+
+/** Rejects with the system's error, or the signal's reason. */
+export async function dial(addr: string, { signal }: Required<AbortOptions>): Promise<Socket> {
+  const { host, port } = parseAddress(addr, "The address");
+  if (signal.aborted) throw abortReason(signal);
+  return await new Promise((resolve, reject) => {
+    const socket = connect({ host, port, noDelay: true });
+    const settle = (error?: Error) => {
+      signal.removeEventListener("abort", onAbort);
+      socket.off("error", settle);
+      if (error) {
+        socket.on("error", () => {}); // a second one has no reader
+        socket.destroy();
+        return reject(error);
+      }
+      socket.setKeepAlive(true, KEEP_ALIVE_MS);
+      resolve(socket);
+    };
+    const onAbort = () => settle(abortReason(signal));
+    signal.addEventListener("abort", onAbort, { once: true });
+    socket.once("connect", () => settle());
+    socket.on("error", settle);
+  });
+}
