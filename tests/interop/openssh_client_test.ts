@@ -156,6 +156,22 @@ Deno.test(
   },
 );
 
+Deno.test(
+  "SSH-16: stock ssh without ChaCha20 gets AES-GCM, new keys included",
+  requireComponent("ssh"),
+  async () => {
+    const ids = createIdentities();
+    await using server = await serveSsh(ids, act, { limits: { rekeyBytes: 700_000 } });
+    await using client = await stockClient(ids, server);
+    for (const cipher of ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]) {
+      const { out, code } = await client.shell(
+        `head -c 5000000 /dev/zero | SSH -c ${cipher} -o RekeyLimit=1M box cat | wc -c`,
+      );
+      assert.deepEqual([Number(out), code], [5_000_000, 0], cipher);
+    }
+  },
+);
+
 Deno.test("SSH-10: only variables on the list arrive", requireComponent("ssh"), async () => {
   const ids = createIdentities();
   await using server = await serveSsh(ids, act, { acceptEnv: (name) => name === "GOOD" });
