@@ -249,6 +249,11 @@ Deno.test("CERT-4: another isolation than the certificate's is refused, and noth
     [{ cert: { session: "work" }, stock: {} }, "quota"],
     [{ cert: { session: "work", isolation: "docker:debian" } }, "isolation_unavailable"],
     [{ cert: { session: "a/b" } }, "session_not_authorized"],
+    [{
+      cert: { session: "work" },
+      header: { pty: { term: "xterm", cols: 80, rows: 24 } },
+    }, "not_supported"],
+    [{ cert: { session: "work" }, header: { command: undefined } }, "not_supported"],
     [{ header: { kind: "end_session", command: undefined } }, "session_not_authorized"],
     [{ cert: { login: "alice" } }, "not_supported"],
   ];
