@@ -59,6 +59,7 @@ export async function serveChannel(
     const start = await prepareStart(user, wanted, deps);
     if (session) {
       turn = stack.use(await takeTurn(session, start, wanted, channel, deps));
+      // a run of a session without a line is refused by checkPermission
       process = await turn.run({ ...wanted, line: wanted.line! });
     } else process = stack.use(await startRun(start, wanted, deps));
   } catch (error) {

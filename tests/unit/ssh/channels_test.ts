@@ -6,6 +6,7 @@ import type { ByteSource, ServerChannel } from "../../../src/ssh/channel.ts";
 import { ConnectionLostError } from "../../../src/ssh/client.ts";
 import { usedMemory } from "../../fixtures/memory.ts";
 import { connectTo, createIdentities, readAll, serveSsh } from "../../fixtures/ssh.ts";
+import { eventually } from "../../fixtures/processes.ts";
 
 const ids = createIdentities();
 const MIB = 2 ** 20;
@@ -127,7 +128,7 @@ Deno.test("a writer waits for a command that does not read", async () => {
       sent += 65_536;
     }
   })();
-  await until(() => sent >= 256 * 1024);
+  await eventually("the window is full", () => sent >= 256 * 1024);
   release.resolve(); // it ends: what was not taken is dropped, and the writer is told
   await writing;
   assert.ok(
@@ -296,14 +297,6 @@ Deno.test("a server whose identity cannot be had closes the connection, and goes
   broken = false;
   await using _ = await connectTo(server.port, ids);
 });
-
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (!condition()) {
-    assert.ok(performance.now() < deadline, "waited 5 s");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 Deno.test("RUN-20: a new size of the client's terminal reaches the command", async () => {
   const sizes: unknown[] = [];

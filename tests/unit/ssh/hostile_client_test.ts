@@ -26,6 +26,7 @@ import {
   type TestServer,
   USER_NAME,
 } from "../../fixtures/ssh.ts";
+import { eventually } from "../../fixtures/processes.ts";
 
 const ids = createIdentities();
 let ran = 0;
@@ -235,6 +236,17 @@ const method = (name: string, ...rest: Uint8Array[]) => () =>
     ...rest,
   ]);
 
+/** Asks whether the good certificate would do, and proves nothing. */
+const PROBE = Buffer.concat([
+  Buffer.from([MESSAGE.USERAUTH_REQUEST]),
+  str(USER_NAME),
+  str("ssh-connection"),
+  str("publickey"),
+  Buffer.from([0]),
+  str(CERT_TYPE),
+  str(ids.userCertificate()),
+]);
+
 const REFUSED: [string, (sessionId: Uint8Array) => Uint8Array][] = [
   ["CERT-5: a bare key", publickey({ algorithm: KEY_TYPE, blob: ids.user.blob })],
   ["CERT-5: the CA's own key", publickey({ algorithm: KEY_TYPE, blob: ids.userCa.blob })],
@@ -327,16 +339,7 @@ Deno.test("CERT-20: a probe with one certificate does not speak for the signatur
   await using peer = await connectRaw(server.port);
   askService(peer);
   await peer.next();
-  const probe = Buffer.concat([
-    Buffer.from([MESSAGE.USERAUTH_REQUEST]),
-    str(USER_NAME),
-    str("ssh-connection"),
-    str("publickey"),
-    Buffer.from([0]),
-    str(CERT_TYPE),
-    str(ids.userCertificate()),
-  ]);
-  peer.protocol.send(probe);
+  peer.protocol.send(PROBE);
   assert.equal((await peer.next())![0], MESSAGE.USERAUTH_PK_OK);
   assert.equal(asked.length, 0);
   peer.protocol.send(authRequest(USER_NAME, weak, mallory, peer.protocol.sessionId));
@@ -361,18 +364,9 @@ Deno.test("default 16: probes without end run into the byte budget", async () =>
   await using peer = await connectRaw(server.port);
   askService(peer);
   await peer.next();
-  const probe = Buffer.concat([
-    Buffer.from([MESSAGE.USERAUTH_REQUEST]),
-    str(USER_NAME),
-    str("ssh-connection"),
-    str("publickey"),
-    Buffer.from([0]),
-    str(CERT_TYPE),
-    str(ids.userCertificate()),
-  ]);
   let answers = 0;
   for (; !peer.socket.destroyed && answers < 1000; answers++) {
-    peer.protocol.send(probe);
+    peer.protocol.send(PROBE);
     if (!await peer.next()) break;
   }
   await peer.closed;
@@ -664,7 +658,7 @@ Deno.test("SSH-2: slow handshakes fill the slots and the line of their source; t
     NotAnsweredError,
   );
   for (const socket of slow) socket.destroy();
-  await until(() => server.server.connections.unauthenticated === 0);
+  await eventually("the slow ones are gone", () => server.server.connections.unauthenticated === 0);
   await isServing(server);
 });
 
@@ -720,12 +714,3 @@ Deno.test("a peer without strict key exchange is refused (CVE-2023-48795)", asyn
   await closed;
   assert.match(String(reasons.at(-1)), /strict key exchange/);
 });
-
-/** Polls a condition that no event tells of. */
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (!condition()) {
-    assert.ok(performance.now() < deadline, "waited 5 s");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
