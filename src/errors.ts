@@ -22,6 +22,8 @@ export const CODES = {
   bad_environment: [400, USAGE],
   bad_directory: [400, USAGE],
   isolation_invalid: [400, USAGE],
+  limit_unsupported: [400, USAGE],
+  mount_invalid: [400, USAGE],
   // files and settings
   bad_file: [500, USAGE],
   unsafe_file: [500, NOT_ALLOWED],
@@ -48,6 +50,9 @@ export const CODES = {
   clock_skew: [403, NOT_ALLOWED],
   session_not_authorized: [403, NOT_ALLOWED],
   isolation_not_allowed: [403, NOT_ALLOWED],
+  login_not_allowed: [403, NOT_ALLOWED],
+  limit_not_allowed: [403, NOT_ALLOWED],
+  mount_not_allowed: [403, NOT_ALLOWED],
   // what is not there, what is there already
   not_found: [404, NOT_FOUND],
   node_not_found: [404, NOT_FOUND],
@@ -63,6 +68,8 @@ export const CODES = {
   node_unreachable: [502, UNAVAILABLE],
   node_timeout: [504, UNAVAILABLE],
   isolation_unavailable: [503, UNAVAILABLE],
+  docker_unavailable: [503, UNAVAILABLE],
+  image_unavailable: [503, UNAVAILABLE],
   control_unreachable: [502, UNAVAILABLE],
   too_many: [429, UNAVAILABLE],
   quota: [429, UNAVAILABLE],

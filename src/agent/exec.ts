@@ -12,6 +12,7 @@ import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
 import { equalBytes, utf8 } from "../bytes.ts";
 import { quoteWord } from "../shell_word.ts";
 import { isSessionName } from "../api/fields.ts";
+import { chooseDialect } from "../session/dialect.ts";
 import type { SessionKey, SessionStart, SessionTable, Turn } from "../session/table.ts";
 import { type Login, loginEnvironment } from "./login.ts";
 import { type Ended, logFields, type SessionEnd, tell } from "./run_end.ts";
@@ -90,8 +91,14 @@ async function prepareStart(
       { hint: `it has ${backends.map(({ kind }) => kind).join(", ")}` },
     );
   }
-  const env = loginEnvironment(login, { path: await path, nodeId });
-  return { backend, spec, env, cwd: login.home };
+  const loginPath = await path;
+  return {
+    backend,
+    spec,
+    env: loginEnvironment(login, { path: loginPath, nodeId }),
+    cwd: login.home,
+    dialect: () => chooseDialect(login.shell, loginPath),
+  };
 }
 
 function startRun(

@@ -11,7 +11,6 @@ import { newBootId } from "../ids.ts";
 import type { IsolationBackend } from "../isolation/backend.ts";
 import { openNativeBackend } from "../isolation/native.ts";
 import { log, startLog } from "../log.ts";
-import { chooseDialect } from "../session/dialect.ts";
 import { openSessionTable } from "../session/table.ts";
 import { createSshServer, type SshServer } from "../ssh/server.ts";
 import { parseAddress } from "../transport/address.ts";
@@ -66,11 +65,7 @@ export async function startAgent(
   const login = await readLogin(host);
   const path = readLoginPath(login, backend);
   const sessions = stack.use(
-    await openSessionTable({
-      records: sessionFiles(settings.sessionsDir),
-      clock,
-      dialect: async () => await chooseDialect(login.shell, await path),
-    }),
+    await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
   );
 
   const gate: { ssh?: SshServer } = {};

@@ -19,13 +19,52 @@ export interface Command {
   readonly line: Uint8Array;
   /** Exactly the environment of the process, nothing added. */
   readonly env: Readonly<Record<string, string>>;
-  /** Absolute; the backend refuses one that is missing with `bad_directory` before anything starts. */
-  readonly cwd: string;
+  /**
+   * Absolute; the backend refuses one that is missing with `bad_directory` before anything starts.
+   * Undefined: where the image or the tree has its commands start; native knows none and takes `/`.
+   */
+  readonly cwd: string | undefined;
+  /** Undefined: none. A backend refuses what it cannot hold with `limit_unsupported`, before anything starts. */
+  readonly confinement?: Confinement;
+  /** The account of this machine that it runs as; undefined: the agent's own, or the image's. */
+  readonly account?: Account;
   /**
    * Its three streams are a terminal of this size, which controls its session; `env` says which kind of
    * terminal. All that it prints then comes as stdout, and stderr is empty.
    */
   readonly terminal?: ScreenSize;
+}
+
+/** What is held besides the isolation itself. Undefined is what the backend does by itself: no limit, no mount. */
+export interface Confinement {
+  readonly memoryBytes?: number;
+  /** Of the machine's cores, in parts: 0.5 is half of one. */
+  readonly cpus?: number;
+  /** Processes and threads. */
+  readonly pids?: number;
+  readonly shmBytes?: number;
+  /** `all`, a count, or `device=ID,…`, as docker takes it. */
+  readonly gpus?: string;
+  readonly net?: "bridge" | "host" | "none";
+  readonly mounts?: readonly Mount[];
+  /** What is written to the tree is gone with the process. */
+  readonly volatile?: boolean;
+  /** The hardened profile: for code that its node does not trust. */
+  readonly untrusted?: boolean;
+}
+
+/** A path of the machine, seen in the isolation as `target`. Both absolute. */
+export interface Mount {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+/** A user of the operating system. */
+export interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
 }
 
 /**
@@ -56,6 +95,12 @@ export interface IsolationBackend {
   readonly kind: IsolationSpec["kind"];
   /** Throws an OpenboxError, with nothing started, where it can't: never another isolation instead. */
   run(spec: IsolationSpec, command: Command, options?: AbortOptions): Promise<Process>;
+  /** The first of these absolute paths that is an executable file in there. Throws as `run` does. */
+  findProgram(
+    spec: IsolationSpec,
+    paths: readonly string[],
+    options?: AbortOptions,
+  ): Promise<string | undefined>;
   /** A shell that stays, for a session. Throws as `run` does. */
   keepShell(spec: IsolationSpec, shell: Shell, options?: AbortOptions): Promise<KeptShell>;
 }

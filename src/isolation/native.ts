@@ -54,6 +54,10 @@ export async function openNativeBackend(
       running.add(one);
       return one;
     },
+    async findProgram(_spec, paths) {
+      for (const path of paths) if (await isExecutable(path)) return path;
+      return undefined;
+    },
     async keepShell(spec, shell, options = {}) {
       check(spec, shell, options);
       return await startKeptShell(shell, { cgroups, watchdog, setsid, directory, running });
@@ -76,6 +80,9 @@ function takeDefaultSignals(): Disposable {
     },
   };
 }
+
+const isExecutable = (path: string): Promise<boolean> =>
+  Deno.stat(path).then(({ isFile, mode }) => isFile && ((mode ?? 0) & 0o111) !== 0, () => false);
 
 function check(
   spec: IsolationSpec,

@@ -68,10 +68,10 @@ export async function startShell(
 }
 
 /** What is wrong with the directory, looked at only once the start has failed: most are right. */
-async function whyNotIn(cwd: string, error: unknown): Promise<string | undefined> {
+async function whyNotIn(cwd: string | undefined, error: unknown): Promise<string | undefined> {
   if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
   try {
-    return (await Deno.stat(cwd)).isDirectory ? undefined : "it is not a directory";
+    return (await Deno.stat(cwd ?? "/")).isDirectory ? undefined : "it is not a directory";
   } catch (cause) {
     return cause instanceof Deno.errors.NotFound ? "there is no such directory" : String(cause);
   }
@@ -136,7 +136,7 @@ export function spawnLeader(
       args,
       env,
       clearEnv: true,
-      cwd,
+      cwd: cwd ?? "/",
       detached: setsid === undefined,
       stdin: streams,
       stdout: streams,

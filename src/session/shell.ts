@@ -26,7 +26,7 @@ export interface SessionShell extends AsyncDisposable {
   readonly ended: boolean;
 }
 
-export interface SessionShellOptions extends Pick<Shell, "env" | "cwd"> {
+export interface SessionShellOptions extends Omit<Shell, "argv" | "terminal"> {
   readonly dialect: Dialect;
 }
 
@@ -41,11 +41,11 @@ const MOST_LINGERING = 16;
 export async function openSessionShell(
   backend: IsolationBackend,
   spec: IsolationSpec,
-  { dialect, env, cwd }: SessionShellOptions,
+  { dialect, ...place }: SessionShellOptions,
   options: AbortOptions = {},
 ): Promise<SessionShell> {
   await using stack = new AsyncDisposableStack();
-  const shell = stack.use(await backend.keepShell(spec, { argv: dialect.argv, env, cwd }, options));
+  const shell = stack.use(await backend.keepShell(spec, { argv: dialect.argv, ...place }, options));
   const token = crypto.randomUUID();
   const answers = new Answers(shell, token);
   const lingering = new Set<AsyncDisposable>();

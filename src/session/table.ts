@@ -7,7 +7,7 @@ import { abortable, type AbortOptions } from "../abort.ts";
 import { utf8 } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
-import type { Exit, IsolationBackend, Process } from "../isolation/backend.ts";
+import type { Exit, IsolationBackend, Process, Shell } from "../isolation/backend.ts";
 import { formatIsolation, type IsolationSpec } from "../isolation/spec.ts";
 import { log } from "../log.ts";
 import type { Dialect } from "./dialect.ts";
@@ -37,11 +37,11 @@ export interface SessionRecords {
 }
 
 /** How a session is started, where it is not there yet. */
-export interface SessionStart {
+export interface SessionStart extends Omit<Shell, "argv" | "terminal"> {
   readonly backend: IsolationBackend;
   readonly spec: IsolationSpec;
-  readonly env: Readonly<Record<string, string>>;
-  readonly cwd: string;
+  /** The shell that stays. */
+  dialect(): Promise<Dialect>;
 }
 
 export interface SessionCommand {
@@ -85,8 +85,6 @@ export interface SessionTable extends AsyncDisposable {
 export interface SessionTableDeps {
   readonly records: SessionRecords;
   readonly clock: Clock;
-  /** The shell of the login's sessions. */
-  dialect(): Promise<Dialect>;
   readonly limits?: Partial<Limits>;
 }
 
@@ -256,10 +254,10 @@ class Table {
 
   async #start(
     entry: Entry,
-    { backend, spec, env, cwd }: SessionStart,
+    { backend, spec, dialect, env, ...place }: SessionStart,
     signal: AbortSignal,
   ): Promise<SessionShell> {
-    const { key } = entry, { clock, records, dialect } = this.#deps;
+    const { key } = entry, { clock, records } = this.#deps;
     const isolation = formatIsolation(spec);
     entry.record = { ...key, isolation, createdAt: clock.now(), lost: undefined };
     await Promise.all(this.#leaving); // the file of the one before
@@ -269,7 +267,7 @@ class Table {
       shell = await openSessionShell(backend, spec, {
         dialect: await dialect(),
         env: { ...env, OPENBOX_SESSION: key.name },
-        cwd,
+        ...place,
       }, { signal });
     } catch (error) {
       await records.remove(key);

@@ -55,6 +55,7 @@ export function fakeBackend(
         return start(command, programs[text(command.line)] ?? (() => Promise.resolve(127)));
       });
     },
+    findProgram: () => Promise.resolve(undefined),
     keepShell: () =>
       Promise.reject(new OpenboxError("isolation_unavailable", "no shell stays in memory")),
   };
@@ -66,7 +67,7 @@ function refuse(spec: IsolationSpec, { line, env, cwd }: Command, directories: r
   if (Object.keys(env).some((name) => name.includes("="))) {
     throw new OpenboxError("bad_environment", "=");
   }
-  if (!directories.includes(cwd)) throw new OpenboxError("bad_directory", cwd);
+  if (cwd && !directories.includes(cwd)) throw new OpenboxError("bad_directory", cwd);
 }
 
 function start(command: Command, program: FakeProgram): Process {

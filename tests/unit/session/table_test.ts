@@ -52,10 +52,10 @@ async function openWorld(limits: Partial<Limits> = {}): Promise<World> {
     write: (record) => Promise.resolve(void kept.set(id(record), record)),
     remove: (key) => Promise.resolve(void kept.delete(id(key))),
   };
-  const open = () =>
-    openSessionTable({ records, clock, limits, dialect: () => chooseDialect("/bin/sh", PATH) });
+  const open = () => openSessionTable({ records, clock, limits });
   let table = await open();
-  const start = { backend, spec: NATIVE, env: { PATH, HOME: "/" }, cwd: "/" };
+  const dialect = () => chooseDialect("/bin/sh", PATH);
+  const start = { backend, spec: NATIVE, env: { PATH, HOME: "/" }, cwd: "/", dialect };
   const never = new AbortController().signal;
   const enter: World["enter"] = (key = BUILD, signal = never) =>
     table.enter(key, start, { signal });
