@@ -78,7 +78,7 @@ async function whyNotIn(cwd: string | undefined, error: unknown): Promise<string
 }
 
 /** Undefined where it cannot be one: an argument is text in Deno. */
-function asArgument(line: Uint8Array): string | undefined {
+export function asArgument(line: Uint8Array): string | undefined {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(line);
   } catch {
@@ -90,13 +90,14 @@ function asArgument(line: Uint8Array): string | undefined {
  * The shell joins by itself before it runs the line, so that not even the line's first child escapes. On
  * the same line of text, so that the shell counts lines as the caller does; whether or not it could join.
  */
-const joining = (file: string): string => `{ echo 0 >${quoteWord(file)}; } 2>/dev/null || :; `;
+export const joining = (file: string): string =>
+  `{ echo 0 >${quoteWord(file)}; } 2>/dev/null || :; `;
 
 /**
  * A session's leader that opens a terminal has it as the controlling one from then on. It is the shell
  * itself that does so, since what started it is not in the session; where it fails the shell ends.
  */
-const opening = (path: string): string => `exec 0<>${quoteWord(path)} 1>&0 2>&0; `;
+export const opening = (path: string): string => `exec 0<>${quoteWord(path)} 1>&0 2>&0; `;
 
 interface Place {
   readonly cgroup: Cgroup | undefined;

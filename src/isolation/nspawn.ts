@@ -1,0 +1,141 @@
+/**
+ * Commands in a container that systemd-nspawn makes of a directory tree: root in there, with the machine's
+ * network unless told otherwise, and what is written stays in the tree. No boundary against a command that
+ * means harm: its root is the machine's.
+ */
+import { type AbortOptions } from "../abort.ts";
+import { text } from "../bytes.ts";
+import { OpenboxError } from "../errors.ts";
+import type { Command, Confinement, IsolationBackend, Process } from "./backend.ts";
+import { type Cgroups, openCgroups } from "./cgroup.ts";
+import { requireRunnable } from "./command_check.ts";
+import { type Launcher, openLauncher } from "./launcher.ts";
+import { ownProcess } from "./native_process.ts";
+import { spawnContainer } from "./nspawn_container.ts";
+import { ownContainer } from "./nspawn_process.ts";
+import { findInTree, requireTree } from "./nspawn_tree.ts";
+import type { IsolationSpec } from "./spec.ts";
+import { TreeQueue } from "./tree_queue.ts";
+
+/** Disposing it ends the commands that still go on. */
+export type NspawnBackend = IsolationBackend & AsyncDisposable;
+
+export interface NspawnOptions {
+  /** Undefined where this machine has none. */
+  findCgroups?(): Promise<Cgroups | undefined>;
+}
+
+/** Starts nothing before its first command. */
+export function openNspawnBackend(
+  { findCgroups = openCgroups }: NspawnOptions = {},
+): NspawnBackend {
+  const queue = new TreeQueue();
+  let opened: Promise<Launcher> | undefined;
+  // below /run, which is empty in a container: a path of ours there leaves nothing in the tree
+  const launcher = () => opened ??= openLauncher({ findCgroups, parent: "/run" });
+
+  return {
+    kind: "nspawn",
+    async run(spec, command, options = {}) {
+      const root = await check(spec, command, options);
+      const use = { shared: command.confinement?.volatile === true, long: false };
+      await using stack = new AsyncDisposableStack();
+      const turn = stack.use(await queue.enter(root, use, options));
+      const deps = await launcher();
+      const { line, ...place } = command;
+      const container = await spawnContainer({ ...place, root, payload: { line } }, deps);
+      const nspawn = ownProcess({ ...container, file: undefined }, { ...deps, onEnd() {} });
+      const process = stack.use(ownContainer(nspawn, container));
+      await container.started(() => readMessage(nspawn), options);
+      process.exit.finally(() => turn[Symbol.dispose]());
+      const owned = stack.move();
+      const one = { ...process, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+      deps.running.add(one);
+      owned.defer(() => void deps.running.delete(one));
+      return one;
+    },
+    async findProgram(spec, paths) {
+      return await findInTree(await requireNspawn(spec), paths);
+    },
+    keepShell() {
+      throw new OpenboxError("isolation_unavailable", "later");
+    },
+    async [Symbol.asyncDispose]() {
+      await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Returns the tree. */
+async function check(
+  spec: IsolationSpec,
+  command: Omit<Command, "line"> & Partial<Command>,
+  options: AbortOptions,
+): Promise<string> {
+  const root = await requireNspawn(spec);
+  requireRunnable(command, options);
+  requireHeld(command);
+  return root;
+}
+
+function requireHeld(
+  { confinement = {}, account }: Pick<Command, "confinement" | "account">,
+): void {
+  const refuse = (what: string, hint: string): never => {
+    throw new OpenboxError("limit_unsupported", `${what} cannot be held in nspawn`, { hint });
+  };
+  const { net, shmBytes, gpus, untrusted }: Confinement = confinement;
+  if (net === "bridge") refuse("--net bridge", "--net host or --net none");
+  if (shmBytes !== undefined) refuse("--shm-size", "it can be in docker");
+  if (gpus !== undefined) refuse("--gpus", "it can be in docker");
+  if (untrusted) refuse("The profile for code that is not trusted", "it can be in docker");
+  if (account) refuse(`The login ${account.name}`, "a command is root in its tree");
+}
+
+/** Returns the tree that the spec names. Throws where there can be no container, or none of this tree. */
+async function requireNspawn(spec: IsolationSpec): Promise<string> {
+  if (spec.kind !== "nspawn") {
+    throw new OpenboxError("isolation_unavailable", `${spec.kind} is not nspawn`);
+  }
+  if (Deno.build.os !== "linux") {
+    throw new OpenboxError("isolation_unavailable", "nspawn is Linux's: this node has none", {
+      hint: "--docker IMAGE, where the node has docker",
+    });
+  }
+  if (Deno.uid() !== 0) {
+    throw new OpenboxError("isolation_unavailable", "nspawn needs the agent to run as root", {
+      hint: "on the node: sudo openbox agent",
+    });
+  }
+  for (const [program, package_] of PROGRAMS) {
+    if (await isThere(program)) continue;
+    throw new OpenboxError("isolation_unavailable", `This node has no ${program}`, {
+      hint:
+        `on the node: apt-get install ${package_} (elsewhere the package may be named otherwise)`,
+    });
+  }
+  await requireTree(spec.root);
+  return spec.root;
+}
+
+const PROGRAMS = [["systemd-nspawn", "systemd-container"], ["unshare", "util-linux"]] as const;
+
+async function isThere(program: string): Promise<boolean> {
+  for (const folder of ["/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin"]) {
+    if (await Deno.stat(`${folder}/${program}`).then(({ isFile }) => isFile, () => false)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+const MAX_MESSAGE = 16 * 1024;
+
+/** What nspawn said that did not come up. */
+async function readMessage({ stdout, stderr }: Process): Promise<string> {
+  let said = "";
+  for (const stream of [stdout, stderr]) {
+    for await (const chunk of stream) said = (said + text(chunk)).slice(-MAX_MESSAGE);
+  }
+  return said;
+}
