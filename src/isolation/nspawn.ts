@@ -12,6 +12,7 @@ import { requireRunnable } from "./command_check.ts";
 import { type Launcher, openLauncher } from "./launcher.ts";
 import { ownProcess } from "./native_process.ts";
 import { spawnContainer } from "./nspawn_container.ts";
+import { startContainerShell } from "./nspawn_kept.ts";
 import { ownContainer } from "./nspawn_process.ts";
 import { findInTree, requireTree } from "./nspawn_tree.ts";
 import type { IsolationSpec } from "./spec.ts";
@@ -36,14 +37,17 @@ export function openNspawnBackend(
 
   return {
     kind: "nspawn",
-    async run(spec, command, options = {}) {
-      const root = await check(spec, command, options);
-      const use = { shared: command.confinement?.volatile === true, long: false };
+    async run(spec, { line, ...place }, options = {}) {
+      const root = await check(spec, { line, ...place }, options);
       await using stack = new AsyncDisposableStack();
+      const use = { shared: place.confinement?.volatile === true, long: false };
       const turn = stack.use(await queue.enter(root, use, options));
       const deps = await launcher();
-      const { line, ...place } = command;
-      const container = await spawnContainer({ ...place, root, payload: { line } }, deps);
+      const directory = await makeDirectory(deps, stack);
+      const container = await spawnContainer(
+        { ...place, root, directory, payload: { line } },
+        deps,
+      );
       const nspawn = ownProcess({ ...container, file: undefined }, { ...deps, onEnd() {} });
       const process = stack.use(ownContainer(nspawn, container));
       await container.started(() => readMessage(nspawn), options);
@@ -57,13 +61,28 @@ export function openNspawnBackend(
     async findProgram(spec, paths) {
       return await findInTree(await requireNspawn(spec), paths);
     },
-    keepShell() {
-      throw new OpenboxError("isolation_unavailable", "later");
+    async keepShell(spec, shell, options = {}) {
+      const root = await check(spec, shell, options);
+      await using stack = new AsyncDisposableStack();
+      const use = { shared: shell.confinement?.volatile === true, long: true };
+      stack.use(await queue.enter(root, use, options));
+      const deps = await launcher();
+      const directory = await makeDirectory(deps, stack);
+      return await startContainerShell(shell, { root, directory }, stack, deps, options);
     },
     async [Symbol.asyncDispose]() {
       await (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]();
     },
   };
+}
+
+async function makeDirectory(
+  { directory }: Launcher,
+  owner: AsyncDisposableStack,
+): Promise<string> {
+  const made = await Deno.makeTempDir({ dir: directory, prefix: "nspawn-" });
+  owner.defer(() => Deno.remove(made, { recursive: true }).catch(() => {}));
+  return made;
 }
 
 /** Returns the tree. */

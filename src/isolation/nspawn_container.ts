@@ -24,6 +24,8 @@ export type Payload =
 
 export interface ContainerStart extends Omit<Command, "line"> {
   readonly root: string;
+  /** Empty, and seen at the same path from within, where it cannot be changed. */
+  readonly directory: string;
   readonly payload: Payload;
 }
 
@@ -32,8 +34,6 @@ export interface Container {
   readonly cgroup: Cgroup | undefined;
   /** Where a terminal was asked for; then the child has no pipes. */
   readonly pty: Pty | undefined;
-  /** Seen at the same path from within, where it cannot be changed. */
-  readonly directory: string;
   /** How the payload ended. Settles when nothing of the container is left. */
   readonly exit: Promise<Exit>;
   /**
@@ -41,8 +41,6 @@ export interface Container {
    * and nothing is left.
    */
   started(said: () => Promise<string>, options: AbortOptions): Promise<void>;
-  /** To be called once it is gone. */
-  forget(): Promise<void>;
 }
 
 /** For the first shell to run: nspawn takes a tenth of a second. */
@@ -53,29 +51,24 @@ export async function spawnContainer(
   launcher: Launcher,
 ): Promise<Container> {
   await using stack = new AsyncDisposableStack();
-  const directory = await Deno.makeTempDir({ dir: launcher.directory, prefix: "nspawn-" });
-  const forget = () => Deno.remove(directory, { recursive: true }).catch(() => {});
-  stack.defer(forget);
-  const payload = await writeFiles(directory, start);
+  const payload = await writeFiles(start);
   const pty = start.terminal && stack.use((await launcher.ptys()).open(start.terminal));
   const cgroup = launcher.cgroups?.create();
   if (cgroup) stack.defer(() => cgroup.release());
   const script = (cgroup ? joining(cgroup.joinFile) : "") + (pty ? opening(pty.path) : "") + START;
-  const argv = nspawnArgv(start, { directory, isTerminal: pty !== undefined, payload });
+  const argv = nspawnArgv(start, pty !== undefined, payload);
   const child = spawnLeader(["/bin/sh", "-c", script, "openbox-nspawn", ...argv], {
     env: NSPAWN_ENV,
     cwd: "/",
   }, { setsid: launcher.setsid, streams: pty ? "null" : "piped" });
   stack.move();
-  const status = `${directory}/${STATUS}`, ended = exitOf(child);
+  const status = `${start.directory}/${STATUS}`, ended = exitOf(child);
   return {
     child,
     cgroup,
     pty,
-    directory,
     exit: ended.then((exit) => readEnd(status, exit)),
     started: (said, options) => untilStarted({ status, ended, said }, start, options),
-    forget,
   };
 }
 
@@ -98,12 +91,9 @@ const START = `exec unshare -m /bin/sh -c '${MOUNT}' openbox-nspawn "$@"`;
 const BEGIN = "begin", STATUS = "status", LINE = "line";
 
 function nspawnArgv(
-  { root, cwd, confinement = {} }: ContainerStart,
-  { directory, isTerminal, payload }: {
-    directory: string;
-    isTerminal: boolean;
-    payload: readonly string[];
-  },
+  { root, directory, cwd, confinement = {} }: ContainerStart,
+  isTerminal: boolean,
+  payload: readonly string[],
 ): string[] {
   const { net, mounts = [], volatile } = confinement;
   return [
@@ -140,8 +130,7 @@ const SET_BY_NSPAWN = "PATH TERM HOME USER LOGNAME LANG NOTIFY_SOCKET container 
 
 /** Returns the arguments of the first shell. */
 async function writeFiles(
-  directory: string,
-  { env, payload }: ContainerStart,
+  { directory, env, payload }: ContainerStart,
 ): Promise<readonly string[]> {
   const write = (name: string, content: Uint8Array) =>
     Deno.writeFile(`${directory}/${name}`, content, { createNew: true, mode: 0o600 });

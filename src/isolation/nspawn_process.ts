@@ -46,7 +46,6 @@ export function ownContainer(nspawn: Process, container: Container): Process {
   async function dispose(): Promise<void> {
     if (!ended) await terminate();
     await nspawn[Symbol.asyncDispose]();
-    await container.forget();
   }
   return {
     stdin: nspawn.stdin,

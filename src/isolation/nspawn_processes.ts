@@ -6,6 +6,12 @@ import type { Cgroup } from "./cgroup.ts";
 import { sendSignal } from "./native_process.ts";
 import { listDescendants, type ProcessEntry, readProcess } from "./process_list.ts";
 
+export interface Payload {
+  /** Undefined before it is there, and once it has ended. */
+  readonly command: ProcessEntry | undefined;
+  readonly others: readonly ProcessEntry[];
+}
+
 export class ContainerProcesses {
   readonly #nspawn: number;
   readonly #cgroup: Cgroup | undefined;
@@ -16,24 +22,25 @@ export class ContainerProcesses {
     this.#cgroup = cgroup;
   }
 
-  /** What the first shell started, whatever became of its parents. */
-  async payload(): Promise<readonly ProcessEntry[]> {
+  /** The payload's own process, and what it started, whatever became of their parents. */
+  async payload(): Promise<Payload> {
     const entries = await this.#entries();
     if (this.#first === undefined) this.#find(entries);
-    return entries.filter(({ pid, parent }) => pid !== this.#first && parent !== this.#nspawn);
-  }
-  /** The payload's own process. */
-  async command(): Promise<ProcessEntry | undefined> {
-    return (await this.payload()).find(({ parent }) => parent === this.#first);
+    const all = entries.filter(({ pid, parent }) => pid !== this.#first && parent !== this.#nspawn);
+    const command = all.find(({ parent }) => parent === this.#first);
+    return { command, others: all.filter((entry) => entry !== command) };
   }
   /** To the group that the payload's own process is in. */
   async signalGroup(signal: Deno.Signal): Promise<void> {
-    const payload = await this.payload();
-    const command = payload.find(({ parent }) => parent === this.#first);
-    for (const { pid, group } of payload) if (group === command?.group) sendSignal(pid, signal);
+    const { command, others } = await this.payload();
+    if (!command) return;
+    for (const { pid, group } of [command, ...others]) {
+      if (group === command.group) sendSignal(pid, signal);
+    }
   }
   async signal(signal: Deno.Signal): Promise<void> {
-    for (const { pid } of await this.payload()) sendSignal(pid, signal);
+    const { command, others } = await this.payload();
+    for (const { pid } of command ? [command, ...others] : others) sendSignal(pid, signal);
   }
   /** All at once: the kernel ends the rest with PID 1, and nspawn puts away what it made. */
   async kill(): Promise<void> {
