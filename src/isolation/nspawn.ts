@@ -3,7 +3,7 @@
  * network unless told otherwise, and what is written stays in the tree. No boundary against a command that
  * means harm: its root is the machine's.
  */
-import { type AbortOptions } from "../abort.ts";
+import type { AbortOptions } from "../abort.ts";
 import { text } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
 import type { Command, Confinement, IsolationBackend, Process } from "./backend.ts";
@@ -11,6 +11,7 @@ import { type Cgroups, openCgroups } from "./cgroup.ts";
 import { requireRunnable } from "./command_check.ts";
 import { type Launcher, openLauncher } from "./launcher.ts";
 import { ownProcess } from "./native_process.ts";
+import { requireMachine, thisMachine } from "./nspawn_machine.ts";
 import { spawnContainer } from "./nspawn_container.ts";
 import { startContainerShell } from "./nspawn_kept.ts";
 import { ownContainer } from "./nspawn_process.ts";
@@ -33,7 +34,11 @@ export function openNspawnBackend(
   const queue = new TreeQueue();
   let opened: Promise<Launcher> | undefined;
   // below /run, which is empty in a container: a path of ours there leaves nothing in the tree
-  const launcher = () => opened ??= openLauncher({ findCgroups, parent: "/run" });
+  const launcher = () =>
+    opened ??= openLauncher({ findCgroups, parent: "/run" }).catch((error) => {
+      opened = undefined;
+      throw error;
+    });
 
   return {
     kind: "nspawn",
@@ -94,6 +99,10 @@ async function check(
   const root = await requireNspawn(spec);
   requireRunnable(command, options);
   requireHeld(command);
+  for (const { source } of command.confinement?.mounts ?? []) {
+    if (await Deno.stat(source).catch(() => undefined)) continue;
+    throw new OpenboxError("mount_invalid", `The mount's source ${source} is missing`);
+  }
   return root;
 }
 
@@ -116,36 +125,9 @@ async function requireNspawn(spec: IsolationSpec): Promise<string> {
   if (spec.kind !== "nspawn") {
     throw new OpenboxError("isolation_unavailable", `${spec.kind} is not nspawn`);
   }
-  if (Deno.build.os !== "linux") {
-    throw new OpenboxError("isolation_unavailable", "nspawn is Linux's: this node has none", {
-      hint: "--docker IMAGE, where the node has docker",
-    });
-  }
-  if (Deno.uid() !== 0) {
-    throw new OpenboxError("isolation_unavailable", "nspawn needs the agent to run as root", {
-      hint: "on the node: sudo openbox agent",
-    });
-  }
-  for (const [program, package_] of PROGRAMS) {
-    if (await isThere(program)) continue;
-    throw new OpenboxError("isolation_unavailable", `This node has no ${program}`, {
-      hint:
-        `on the node: apt-get install ${package_} (elsewhere the package may be named otherwise)`,
-    });
-  }
+  await requireMachine(thisMachine);
   await requireTree(spec.root);
   return spec.root;
-}
-
-const PROGRAMS = [["systemd-nspawn", "systemd-container"], ["unshare", "util-linux"]] as const;
-
-async function isThere(program: string): Promise<boolean> {
-  for (const folder of ["/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin"]) {
-    if (await Deno.stat(`${folder}/${program}`).then(({ isFile }) => isFile, () => false)) {
-      return true;
-    }
-  }
-  return false;
 }
 
 const MAX_MESSAGE = 16 * 1024;

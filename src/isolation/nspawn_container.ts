@@ -203,7 +203,7 @@ function toFailure(said: string, root: string, cwd: string | undefined): Openbox
   }
   if (/currently busy/.test(why)) {
     return new OpenboxError("conflict", `${root} is in use by another container of this machine`, {
-      hint: "machinectl list, or another agent's commands; --volatile needs it no less",
+      hint: "on the node, pgrep -fa systemd-nspawn shows it",
     });
   }
   return new OpenboxError("isolation_unavailable", `Cannot start a container in ${root}: ${why}`);
