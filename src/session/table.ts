@@ -40,6 +40,8 @@ export interface SessionRecords {
 export interface SessionStart extends Omit<Shell, "argv" | "terminal"> {
   readonly backend: IsolationBackend;
   readonly spec: IsolationSpec;
+  /** What its caller asked for besides, by flag. A session that is there must have been started with the same. */
+  readonly asked?: ReadonlyMap<string, string>;
   /** The shell that stays. */
   dialect(): Promise<Dialect>;
 }
@@ -132,6 +134,8 @@ class Entry {
   starting: Promise<SessionShell> | undefined;
   shell: SessionShell | undefined;
   record: SessionRecord | undefined;
+  /** What its first caller asked for besides the isolation. */
+  asked: ReadonlyMap<string, string> = new Map();
   lastUsedAt: number;
   lastExit: number | undefined;
   /** Somebody ended it, who knows. */
@@ -177,7 +181,7 @@ class Table {
       const created = entry.shell === undefined;
       if (created) await this.#startOnce(entry, start, signal);
       if (entry.over) throw endedMeanwhile(key);
-      requireSameIsolation(entry, start);
+      requireSame(entry, start);
       return this.#turn(entry, entry.shell!, created, leave);
     } catch (error) {
       leave();
@@ -264,7 +268,7 @@ class Table {
 
   async #start(
     entry: Entry,
-    { backend, spec, dialect, env, ...place }: SessionStart,
+    { backend, spec, asked = new Map(), dialect, env, ...place }: SessionStart,
     signal: AbortSignal,
   ): Promise<SessionShell> {
     const { key } = entry, { clock, records } = this.#deps;
@@ -283,6 +287,7 @@ class Table {
       await records.remove(key);
       throw error;
     }
+    entry.asked = asked;
     entry.lastExit = undefined;
     shell.exit.then((exit) => {
       if (this.#closing.signal.aborted) return; // its file says it to the next agent
@@ -445,14 +450,23 @@ class Table {
   }
 }
 
-function requireSameIsolation({ key, record }: Entry, { spec }: SessionStart): void {
-  const wanted = formatIsolation(spec);
-  if (!record || record.isolation === wanted) return;
-  throw new OpenboxError(
-    "session_isolation_mismatch",
-    `The session ${key.name} is in ${record.isolation}, not in ${wanted}`,
-    { hint: `leave the isolation out, or openbox session end ${key.name} first` },
-  );
+/** What nobody asks for again stays as it was. */
+function requireSame({ key, record, asked }: Entry, start: SessionStart): void {
+  const refuse = (why: string, what: string): never => {
+    throw new OpenboxError("session_isolation_mismatch", `The session ${key.name} ${why}`, {
+      hint: `leave ${what} out, or openbox session end ${key.name} first`,
+    });
+  };
+  const wanted = formatIsolation(start.spec);
+  if (record && record.isolation !== wanted) {
+    refuse(`is in ${record.isolation}, not in ${wanted}`, "the isolation");
+  }
+  for (const [flag, value] of start.asked ?? []) {
+    const was = asked.get(flag);
+    if (was === value) continue;
+    const given = was === undefined ? `without ${flag}` : `with ${flag} ${was}, not ${value}`;
+    refuse(`was started ${given}`, flag);
+  }
 }
 
 const endedMeanwhile = ({ name }: SessionKey) =>

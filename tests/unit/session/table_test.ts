@@ -9,6 +9,7 @@ import {
   type SessionKey,
   type SessionRecord,
   type SessionRecords,
+  type SessionStart,
   type SessionTable,
   type Turn,
 } from "../../../src/session/table.ts";
@@ -31,7 +32,7 @@ interface World extends AsyncDisposable {
   readonly table: SessionTable;
   /** As on disk, over the life of more than one agent. */
   readonly kept: Map<string, SessionRecord>;
-  enter(key?: SessionKey, signal?: AbortSignal): Promise<Turn>;
+  enter(key?: SessionKey, signal?: AbortSignal, asked?: SessionStart["asked"]): Promise<Turn>;
   /** As an agent serves a run: the caller is told how it ended. */
   call(line: string, key?: SessionKey, more?: CallMore): Promise<Called>;
   /** Another agent on the same disk. */
@@ -58,8 +59,8 @@ async function openWorld(limits: Partial<Limits> = {}): Promise<World> {
   const dialect = () => chooseDialect("/bin/sh", PATH);
   const start = { backend, spec: NATIVE, env: { PATH, HOME: "/" }, cwd: "/", dialect };
   const never = new AbortController().signal;
-  const enter: World["enter"] = (key = BUILD, signal = never) =>
-    table.enter(key, start, { signal });
+  const enter: World["enter"] = (key = BUILD, signal = never, asked) =>
+    table.enter(key, { ...start, asked }, { signal });
   return {
     backend,
     clock,
@@ -322,4 +323,28 @@ Deno.test("SEQ-12: the list tells what is idle, what is busy and how the last co
   await using turn = await world.enter();
   assert.equal(turn.created, false);
   assert.deepEqual(world.table.list(), [{ ...known, idleMs: 0, lastExit: 5, state: "busy" }]);
+});
+
+Deno.test("SES-7: a session that was started with other limits, or as another login, is refused", async () => {
+  await using world = await openWorld();
+  const ask = async (...asked: [string, string][]) => {
+    await using turn = await world.enter(BUILD, undefined, new Map(asked));
+    return turn.created;
+  };
+  assert.equal(await ask(["--memory", "1g"], ["--user", "build"]), true);
+  assert.equal(await ask(), false);
+  assert.equal(await ask(["--memory", "1g"]), false);
+  const cases: [[string, string], RegExp][] = [
+    [["--memory", "2g"], /was started with --memory 1g, not 2g/],
+    [["--user", "deploy"], /was started with --user build, not deploy/],
+    [["--pids", "5"], /was started without --pids/],
+  ];
+  for (const [asked, message] of cases) {
+    await assert.rejects(ask(asked), {
+      code: "session_isolation_mismatch",
+      message,
+      hint: new RegExp(`leave ${asked[0]} out, or openbox session end build first`),
+    });
+  }
+  assert.equal((await world.call("true")).created, false);
 });
