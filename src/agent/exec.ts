@@ -10,16 +10,19 @@ import { formatIsolation, type IsolationSpec, NATIVE, parseIsolation } from "../
 import { log } from "../log.ts";
 import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
 import { equalBytes, utf8 } from "../bytes.ts";
-import { quoteWord } from "../shell_word.ts";
 import { isSessionName } from "../api/fields.ts";
-import { chooseDialect } from "../session/dialect.ts";
 import type { SessionKey, SessionStart, SessionTable, Turn } from "../session/table.ts";
-import { type Login, loginEnvironment } from "./login.ts";
+import type { Login } from "./login.ts";
+import { type Place, placeInside, placeOnMachine } from "./place.ts";
+import { type AllowedRun, allowRun, type PathLookup } from "./policy.ts";
+import type { AgentRules } from "./rules.ts";
 import { type Ended, logFields, type SessionEnd, tell } from "./run_end.ts";
 import { readWantedRun, type WantedRun } from "./run_request.ts";
 
 export interface ExecDeps {
   readonly backends: readonly IsolationBackend[];
+  readonly rules: AgentRules;
+  readonly lookup: PathLookup;
   readonly sessions: Pick<SessionTable, "enter" | "end">;
   readonly login: Login;
   /** PATH of the login's login shell. */
@@ -52,17 +55,17 @@ export async function serveChannel(
   await using stack = new AsyncDisposableStack();
   try {
     wanted = await readWantedRun(channel);
-    const session = checkPermission(user, wanted, deps.login);
+    const session = checkPermission(user, wanted);
     if (wanted.kind === "end_session") {
       await deps.sessions.end(session!);
       return await finish(SESSION_ENDED, wanted.runId, { created: false, ended: true });
     }
     const start = await prepareStart(user, wanted, deps);
     if (session) {
-      turn = stack.use(await takeTurn(session, start, wanted, channel, deps));
+      turn = stack.use(await takeTurn(session, toSessionStart(start), wanted, channel, deps));
       // a run of a session without a line is refused by checkPermission
       process = await turn.run({ ...wanted, line: wanted.line! });
-    } else process = stack.use(await startRun(start, wanted, deps));
+    } else process = stack.use(await startRun(start, wanted));
   } catch (error) {
     const failure = toOpenboxError(error);
     const kind = failure.code === "lost" ? "lost" : "not_started";
@@ -77,11 +80,17 @@ const SESSION_ENDED: Ended = { kind: "exit", code: 0 };
 const stateOf = ({ created, ended }: Turn): SessionEnd => ({ created, ended });
 
 /** In what the command starts, or the session that it is the first command of. */
+interface Start {
+  readonly backend: IsolationBackend;
+  readonly allowed: AllowedRun;
+  readonly place: Place;
+}
+
 async function prepareStart(
   user: VerifiedUser,
-  { isolation }: WantedRun,
-  { backends, login, path, nodeId }: ExecDeps,
-): Promise<SessionStart> {
+  { isolation, confinement }: WantedRun,
+  { backends, rules, lookup, login, path, nodeId }: ExecDeps,
+): Promise<Start> {
   const spec = chooseIsolation(user.isolation, isolation);
   const backend = backends.find(({ kind }) => kind === spec.kind);
   if (!backend) {
@@ -91,32 +100,39 @@ async function prepareStart(
       { hint: `it has ${backends.map(({ kind }) => kind).join(", ")}` },
     );
   }
-  const loginPath = await path;
-  return {
-    backend,
-    spec,
-    env: loginEnvironment(login, { path: loginPath, nodeId }),
-    cwd: login.home,
-    dialect: () => chooseDialect(login.shell, loginPath),
-  };
+  const allowed = await allowRun({ spec, login: user.login, confinement }, rules, lookup);
+  if (allowed.login !== undefined) {
+    throw new OpenboxError(
+      "not_supported",
+      `This node's openbox cannot run commands as ${allowed.login}`,
+    );
+  }
+  const place = spec.kind === "native"
+    ? placeOnMachine(login, await path, nodeId)
+    : placeInside(allowed.spec, backend, { lang: login.lang, nodeId });
+  return { backend, allowed, place };
 }
 
-function startRun(
-  { backend, spec, env }: SessionStart,
-  wanted: WantedRun,
-  { login }: ExecDeps,
-): Promise<Process> {
-  const { line, terminal, cwd } = wanted;
-  return backend.run(spec, {
-    line: line ?? loginShell(login),
-    env: { ...env, ...(terminal && { TERM: terminal.term }), ...wanted.env },
-    cwd: cwd?.startsWith("/") ? cwd : cwd ? `${login.home}/${cwd}` : login.home,
+async function startRun({ backend, allowed, place }: Start, wanted: WantedRun): Promise<Process> {
+  const { line, terminal, cwd, env } = wanted;
+  return await backend.run(allowed.spec, {
+    line: line ?? await place.shellLine(),
+    env: { ...place.env, ...(terminal && { TERM: terminal.term }), ...env },
+    cwd: place.cwd(cwd),
+    confinement: allowed.confinement,
     terminal,
   });
 }
 
-/** On a terminal it is interactive by itself; without one it reads commands from its input. */
-const loginShell = ({ shell }: Login): Uint8Array => utf8(`exec ${quoteWord(shell)} -l`);
+const toSessionStart = ({ backend, allowed, place }: Start): SessionStart => ({
+  backend,
+  spec: allowed.spec,
+  asked: allowed.asked,
+  env: place.env,
+  cwd: place.cwd(undefined),
+  confinement: allowed.confinement,
+  dialect: () => place.dialect(),
+});
 
 /** Waits in the session's line as long as the caller does, and the time-out that it set. */
 async function takeTurn(
@@ -148,7 +164,6 @@ const busy = ({ name }: SessionKey) =>
 function checkPermission(
   user: VerifiedUser,
   { kind, line, terminal }: WantedRun,
-  login: Login,
 ): SessionKey | undefined {
   const { userId, session: name } = user;
   if (name !== undefined && !isSessionName(name)) {
@@ -161,12 +176,6 @@ function checkPermission(
     throw new OpenboxError("not_supported", "A session has no terminal, and needs a command", {
       hint: "give a command, or leave the session out",
     });
-  }
-  if (user.login !== undefined && user.login !== login.name) {
-    throw new OpenboxError(
-      "not_supported",
-      `This node runs commands as ${login.name} only, not as ${JSON.stringify(user.login)}`,
-    );
   }
   if (terminal && !user.permitPty) {
     throw new OpenboxError("cert_refused", "The certificate allows no terminal", {

@@ -10,6 +10,7 @@ import type { Host } from "../host.ts";
 import { newBootId } from "../ids.ts";
 import type { IsolationBackend } from "../isolation/backend.ts";
 import { openNativeBackend } from "../isolation/native.ts";
+import { openNspawnBackend } from "../isolation/nspawn.ts";
 import { log, startLog } from "../log.ts";
 import { openSessionTable } from "../session/table.ts";
 import { createSshServer, type SshServer } from "../ssh/server.ts";
@@ -27,6 +28,7 @@ import { beat } from "./heartbeat.ts";
 import { localAddress } from "./local_address.ts";
 import { readLogin, readLoginPath } from "./login.ts";
 import { LiveNode } from "./node.ts";
+import { openPathLookup } from "./path_lookup.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { sessionFiles } from "./session_files.ts";
 import { logSshEvent } from "./ssh_log.ts";
@@ -35,6 +37,7 @@ import { type NodeState, readNodeState, writeNodeState } from "./state.ts";
 
 export interface AgentOverrides {
   readonly transport?: Transport;
+  /** In the place of native. */
   readonly backend?: IsolationBackend & AsyncDisposable;
   readonly localAddress?: typeof localAddress;
 }
@@ -61,9 +64,18 @@ export async function startAgent(
   for (const note of contradictions(settings, stored)) log("agent").warn(note);
   const access = chooseAccess(settings, stored);
 
-  const backend = stack.use(overrides.backend ?? await openNativeBackend());
+  const { rules } = settings;
+  const native = stack.use(overrides.backend ?? await openNativeBackend());
+  const backends: readonly IsolationBackend[] = [native, stack.use(openNspawnBackend())];
   const login = await readLogin(host);
-  const path = readLoginPath(login, backend);
+  const path = rules.commandPath === undefined
+    ? readLoginPath(login, native)
+    : Promise.resolve(rules.commandPath);
+  const lookup = openPathLookup({
+    ownLogin: login.name,
+    home: login.home,
+    agentDir: settings.agentDir,
+  });
   const sessions = stack.use(
     await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
   );
@@ -78,6 +90,8 @@ export async function startAgent(
 
   const state = stored ?? await becomeNode(settings, access, door, host);
   const node = new LiveNode(settings.statePath, state);
+  const { nodeId } = state;
+  const deps = { backends, rules, lookup, sessions, login, path, nodeId, clock };
   const ending = new AbortController(), running = new Set<Promise<void>>();
   const ssh = createSshServer<VerifiedUser>({
     identity: () => ({ key: node.state.hostKey, certificate: node.state.hostCert.blob }),
@@ -86,7 +100,6 @@ export async function startAgent(
     acceptSubsystem,
     permitPty: (user) => user.permitPty,
     async onChannel(channel) {
-      const deps = { backends: [backend], sessions, login, path, nodeId: state.nodeId, clock };
       const run = serveChannel(channel, { ...deps, stopping: ending.signal });
       running.add(run);
       await run.finally(() => running.delete(run));
@@ -126,7 +139,7 @@ export async function startAgent(
   if (signal.aborted) throw signal.reason;
   const owned = stack.move();
   return {
-    nodeId: state.nodeId,
+    nodeId,
     name: state.name,
     ended,
     get addr() {

@@ -12,6 +12,7 @@ import {
   Outcome,
   OUTCOME_REQUEST,
   RUN_SUBSYSTEM,
+  type RunLimits,
   type RunRequest,
 } from "../api/run.ts";
 import type { CaPublicKeys } from "../ca/keys.ts";
@@ -46,6 +47,8 @@ export interface RunCommand {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly timeoutMs?: number;
+  /** What the node is to hold besides the isolation, or to refuse. */
+  readonly limits?: RunLimits;
   /** Names the run in logs and in `--json`; made when absent. */
   readonly runId?: string;
 }
@@ -122,7 +125,7 @@ export async function openRun(
 
 function encodeRequest(
   runId: string,
-  { line, endsSession, terminal, env, cwd, timeoutMs }: RunCommand,
+  { line, endsSession, terminal, env, cwd, timeoutMs, limits }: RunCommand,
 ): Uint8Array {
   const request: RunRequest = {
     kind: endsSession ? "end_session" : "run",
@@ -132,6 +135,7 @@ function encodeRequest(
     ...(env && { env }),
     ...(cwd !== undefined && { cwd }),
     ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
+    ...limits,
   };
   const json = utf8(JSON.stringify(request));
   if (json.length > MAX_RUN_REQUEST) {

@@ -1,12 +1,11 @@
 /** A shell that stays on the machine itself: its tree, its named pipes, and the end of all of it. */
 import { text, utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
-import { OpenboxError } from "../errors.ts";
 import type { Exit, KeptShell, Shell } from "./backend.ts";
 import type { Cgroup, Cgroups } from "./cgroup.ts";
 import { exitOf, groupExists, sendSignal } from "./native_process.ts";
 import { type NamedPipes, openPipes, openRelay } from "./native_relay.ts";
-import { spawnLeader } from "./native_shell.ts";
+import { startLeader } from "./native_shell.ts";
 import { listDescendants } from "./process_list.ts";
 import type { Watchdog } from "./watchdog.ts";
 
@@ -108,14 +107,7 @@ function start(
   setsid: string | undefined,
 ): Deno.ChildProcess {
   const joined = cgroup ? ["/bin/sh", "-c", JOIN, cgroup.joinFile, ...argv] : argv;
-  try {
-    return spawnLeader(joined, { env, cwd }, { setsid, streams: "piped" });
-  } catch (cause) {
-    throw new OpenboxError("unavailable", `Cannot start a shell: ${(cause as Error).message}`, {
-      hint: "the node is out of processes, memory or descriptors",
-      cause,
-    });
-  }
+  return startLeader("a shell", joined, { env, cwd }, { setsid, streams: "piped" });
 }
 
 /** What the shell says on its own stderr is about its prompts and jobs, and meant for nobody. */

@@ -14,7 +14,7 @@ import type { Cgroup } from "./cgroup.ts";
 import { unsettable } from "./command_check.ts";
 import type { Launcher } from "./launcher.ts";
 import { exitOf } from "./native_process.ts";
-import { asArgument, joining, opening, spawnLeader } from "./native_shell.ts";
+import { asArgument, joining, opening, startLeader } from "./native_shell.ts";
 import type { Pty } from "./pty.ts";
 
 /** What its first shell starts. */
@@ -57,7 +57,7 @@ export async function spawnContainer(
   if (cgroup) stack.defer(() => cgroup.release());
   const script = (cgroup ? joining(cgroup.joinFile) : "") + (pty ? opening(pty.path) : "") + START;
   const argv = nspawnArgv(start, pty !== undefined, payload);
-  const child = spawnLeader(["/bin/sh", "-c", script, "openbox-nspawn", ...argv], {
+  const child = startLeader("a container", ["/bin/sh", "-c", script, "openbox-nspawn", ...argv], {
     env: NSPAWN_ENV,
     cwd: "/",
   }, { setsid: launcher.setsid, streams: pty ? "null" : "piped" });

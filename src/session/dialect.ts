@@ -29,6 +29,20 @@ export async function chooseDialect(loginShell: string, path: string): Promise<D
   return bash === undefined ? await askKind("/bin/sh") : createLineReader("bash", bash);
 }
 
+/** Where bash may be in an image or a tree. */
+export const BASHES = ["/bin/bash", "/usr/bin/bash"] as const;
+
+/**
+ * For a shell inside of another file system: bash where `find` sees one there, else whatever `/bin/sh` is,
+ * which every kind of shell can be fed as.
+ */
+export async function chooseDialectInside(
+  find: (paths: readonly string[]) => Promise<string | undefined>,
+): Promise<Dialect> {
+  const bash = await find(BASHES);
+  return bash === undefined ? createLoop(["/bin/sh"]) : createLineReader("bash", bash);
+}
+
 function byName(program: string): Dialect | undefined {
   switch (program.slice(program.lastIndexOf("/") + 1)) {
     case "bash":

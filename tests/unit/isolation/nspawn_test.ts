@@ -220,7 +220,7 @@ test("ISO-6: a container that ended leaves no mount and no file of its own", asy
   await run("true");
   await world.backend[Symbol.asyncDispose]();
   assert.equal((await Deno.readTextFile("/proc/self/mountinfo")).includes(root), false);
-  const beside = [...Deno.readDirSync(`${root}/..`)].map(({ name }) => name);
+  const beside = await Array.fromAsync(Deno.readDir(`${root}/..`), ({ name }) => name);
   assert.deepEqual(beside, ["tree"]);
 });
 

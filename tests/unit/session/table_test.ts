@@ -9,10 +9,12 @@ import {
   type SessionKey,
   type SessionRecord,
   type SessionRecords,
+  type SessionStart,
   type SessionTable,
   type Turn,
 } from "../../../src/session/table.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { usedMemory } from "../../fixtures/memory.ts";
 import { eventually, isAlive, pidsIn } from "../../fixtures/processes.ts";
 import { finish, PATH, type Ran } from "./world.ts";
 
@@ -30,7 +32,7 @@ interface World extends AsyncDisposable {
   readonly table: SessionTable;
   /** As on disk, over the life of more than one agent. */
   readonly kept: Map<string, SessionRecord>;
-  enter(key?: SessionKey, signal?: AbortSignal): Promise<Turn>;
+  enter(key?: SessionKey, signal?: AbortSignal, asked?: SessionStart["asked"]): Promise<Turn>;
   /** As an agent serves a run: the caller is told how it ended. */
   call(line: string, key?: SessionKey, more?: CallMore): Promise<Called>;
   /** Another agent on the same disk. */
@@ -57,8 +59,8 @@ async function openWorld(limits: Partial<Limits> = {}): Promise<World> {
   const dialect = () => chooseDialect("/bin/sh", PATH);
   const start = { backend, spec: NATIVE, env: { PATH, HOME: "/" }, cwd: "/", dialect };
   const never = new AbortController().signal;
-  const enter: World["enter"] = (key = BUILD, signal = never) =>
-    table.enter(key, start, { signal });
+  const enter: World["enter"] = (key = BUILD, signal = never, asked) =>
+    table.enter(key, { ...start, asked }, { signal });
   return {
     backend,
     clock,
@@ -152,6 +154,31 @@ Deno.test("SES-10, SEQ-14: the next agent finds the sessions of the one before l
   } finally {
     await Deno.remove(file);
   }
+});
+
+Deno.test("of lost sessions that nobody asks for, the oldest are forgotten", async () => {
+  await using world = await openWorld({ lostPerNode: 2 });
+  for (const name of ["a", "b", "c"]) {
+    await world.call("true", { userId: "usr_1", name });
+    world.clock.advance(1);
+  }
+  await world.restart();
+  assert.deepEqual(world.table.list().map(({ name }) => name), ["b", "c"]);
+  await eventually("its file is gone", () => world.kept.size === 2);
+});
+
+Deno.test("SES-10: 50 sessions at once take at most 2 MiB each in the agent", async () => {
+  await using world = await openWorld({ sessionsPerUser: 50 });
+  const names = Array.from({ length: 50 }, (_, i) => ({ userId: "usr_1", name: `s${i}` }));
+  await world.call("true", { userId: "usr_2", name: "warm" });
+  const before = await usedMemory();
+  await Promise.all(names.map((key) => world.call("kept=$OPENBOX_SESSION", key)));
+  const each = (await usedMemory() - before) / names.length;
+  assert.ok(each < 2 * 1024 * 1024, `${each} bytes a session`);
+  const said = await Promise.all(names.map((key) => world.call("echo $kept", key)));
+  assert.deepEqual(said.map(({ out }) => out), names.map(({ name }) => `${name}\n`));
+  await world.restart();
+  assert.equal(world.table.list().filter(({ state }) => state === "lost").length, 51);
 });
 
 Deno.test("SEQ-11, SES-9: idle for 30 minutes it is reaped; busy for 31 it is not", async () => {
@@ -296,4 +323,28 @@ Deno.test("SEQ-12: the list tells what is idle, what is busy and how the last co
   await using turn = await world.enter();
   assert.equal(turn.created, false);
   assert.deepEqual(world.table.list(), [{ ...known, idleMs: 0, lastExit: 5, state: "busy" }]);
+});
+
+Deno.test("SES-7: a session that was started with other limits, or as another login, is refused", async () => {
+  await using world = await openWorld();
+  const ask = async (...asked: [string, string][]) => {
+    await using turn = await world.enter(BUILD, undefined, new Map(asked));
+    return turn.created;
+  };
+  assert.equal(await ask(["--memory", "1g"], ["--user", "build"]), true);
+  assert.equal(await ask(), false);
+  assert.equal(await ask(["--memory", "1g"]), false);
+  const cases: [[string, string], RegExp][] = [
+    [["--memory", "2g"], /was started with --memory 1g, not 2g/],
+    [["--user", "deploy"], /was started with --user build, not deploy/],
+    [["--pids", "5"], /was started without --pids/],
+  ];
+  for (const [asked, message] of cases) {
+    await assert.rejects(ask(asked), {
+      code: "session_isolation_mismatch",
+      message,
+      hint: new RegExp(`leave ${asked[0]} out, or openbox session end build first`),
+    });
+  }
+  assert.equal((await world.call("true")).created, false);
 });
