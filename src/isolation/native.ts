@@ -8,7 +8,7 @@ import type { Command, IsolationBackend } from "./backend.ts";
 import { type Cgroups, openCgroups } from "./cgroup.ts";
 import { requireRunnable } from "./command_check.ts";
 import { openLauncher } from "./launcher.ts";
-import { writtenLimits } from "./confinement.ts";
+import { requireConfinable } from "./confinement.ts";
 import { startKeptShell } from "./native_kept.ts";
 import { ownProcess } from "./native_process.ts";
 import { LineFiles, startShell } from "./native_shell.ts";
@@ -61,7 +61,5 @@ function check(
     throw new OpenboxError("isolation_unavailable", `${spec.kind} is not native`);
   }
   requireRunnable(command, options);
-  for (const limit of writtenLimits(command.confinement ?? {}).keys()) {
-    throw new OpenboxError("limit_unsupported", `--${limit} cannot be held in native here`);
-  }
+  requireConfinable("native", command.confinement);
 }

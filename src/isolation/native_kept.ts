@@ -2,7 +2,7 @@
 import { text, utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
 import type { Exit, KeptShell, Shell } from "./backend.ts";
-import type { Cgroup, Cgroups } from "./cgroup.ts";
+import { type Cgroup, type Cgroups, createCgroup, joining } from "./cgroup.ts";
 import { exitOf, groupExists, sendSignal } from "./native_process.ts";
 import { type NamedPipes, openPipes, openRelay } from "./native_relay.ts";
 import { startLeader } from "./native_shell.ts";
@@ -53,15 +53,12 @@ export const FAREWELL_MS = 200;
 export const KILL_MS = 1_000;
 const POLL_MS = 5;
 
-/** By joining before it becomes the shell, so that nothing of it escapes; whether or not it could join. */
-const JOIN = '{ echo 0 >"$0"; } 2>/dev/null || :; exec "$@"';
-
 export async function startKeptShell(shell: Shell, deps: NativeKeptDeps): Promise<KeptShell> {
   await using stack = new AsyncDisposableStack();
   const directory = await Deno.makeTempDir({ dir: deps.directory, prefix: "session-" });
   stack.defer(() => Deno.remove(directory, { recursive: true }).catch(() => {}));
   const pipes = stack.use(await openPipes(directory));
-  const cgroup = deps.cgroups?.create();
+  const cgroup = createCgroup(deps.cgroups, shell.confinement);
   if (cgroup) stack.defer(() => cgroup.release());
   const child = start(shell, cgroup, deps.setsid);
   stack.use(deps.watchdog.guard(child.pid, cgroup?.path));
@@ -106,7 +103,9 @@ function start(
   cgroup: Cgroup | undefined,
   setsid: string | undefined,
 ): Deno.ChildProcess {
-  const joined = cgroup ? ["/bin/sh", "-c", JOIN, cgroup.joinFile, ...argv] : argv;
+  // by joining before it becomes the shell, so that nothing of it escapes
+  const script = `${joining(cgroup)}exec "$@"`;
+  const joined = cgroup ? ["/bin/sh", "-c", script, "openbox-session", ...argv] : argv;
   return startLeader("a shell", joined, { env, cwd }, { setsid, streams: "piped" });
 }
 

@@ -2,7 +2,7 @@
 import { OpenboxError } from "../errors.ts";
 import { quoteWord } from "../shell_word.ts";
 import type { Command } from "./backend.ts";
-import type { Cgroup, Cgroups } from "./cgroup.ts";
+import { type Cgroup, type Cgroups, createCgroup, joining } from "./cgroup.ts";
 import type { Pty, Ptys } from "./pty.ts";
 
 export interface StartedShell {
@@ -41,10 +41,10 @@ export async function startShell(
   { cgroups, lines, setsid, ptys }: ShellDeps,
 ): Promise<StartedShell> {
   const { terminal } = command;
-  const pty = terminal && (await ptys()).open(terminal);
-  const cgroup = cgroups?.create();
-  let file: string | undefined;
+  let cgroup: Cgroup | undefined, pty: Pty | undefined, file: string | undefined;
   try {
+    cgroup = createCgroup(cgroups, command.confinement);
+    pty = terminal && (await ptys()).open(terminal);
     const place = { cgroup, setsid, pty };
     const line = asArgument(command.line);
     const child = line === undefined ? undefined : spawn(line, command, place);
@@ -91,13 +91,6 @@ export function asArgument(line: Uint8Array): string | undefined {
 }
 
 /**
- * The shell joins by itself before it runs the line, so that not even the line's first child escapes. On
- * the same line of text, so that the shell counts lines as the caller does; whether or not it could join.
- */
-export const joining = (file: string): string =>
-  `{ echo 0 >${quoteWord(file)}; } 2>/dev/null || :; `;
-
-/**
  * A session's leader that opens a terminal has it as the controlling one from then on. It is the shell
  * itself that does so, since what started it is not in the session; where it fails the shell ends.
  */
@@ -115,7 +108,7 @@ function spawn(
   { env, cwd }: Command,
   { cgroup, setsid, pty }: Place,
 ): Deno.ChildProcess | undefined {
-  const text = (cgroup ? joining(cgroup.joinFile) : "") + (pty ? opening(pty.path) : "") + line;
+  const text = joining(cgroup) + (pty ? opening(pty.path) : "") + line;
   const args = ["-c", ...(/^[-+]/.test(text) ? ["--"] : []), text]; // or it would be an option of the shell
   try {
     return spawnLeader(["/bin/sh", ...args], { env, cwd }, {

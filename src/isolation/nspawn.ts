@@ -6,9 +6,10 @@
 import type { AbortOptions } from "../abort.ts";
 import { text } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
-import type { Command, Confinement, IsolationBackend, Process } from "./backend.ts";
+import type { Command, IsolationBackend, Process } from "./backend.ts";
 import { type Cgroups, openCgroups } from "./cgroup.ts";
 import { requireRunnable } from "./command_check.ts";
+import { requireConfinable } from "./confinement.ts";
 import { type Launcher, openLauncher } from "./launcher.ts";
 import { ownProcess } from "./native_process.ts";
 import { requireMachine, thisMachine } from "./nspawn_machine.ts";
@@ -98,26 +99,15 @@ async function check(
 ): Promise<string> {
   const root = await requireNspawn(spec);
   requireRunnable(command, options);
-  requireHeld(command);
+  requireConfinable("nspawn", command.confinement);
+  if (command.account) {
+    throw new OpenboxError("limit_unsupported", "In a tree a command runs as its root");
+  }
   for (const { source } of command.confinement?.mounts ?? []) {
     if (await Deno.stat(source).catch(() => undefined)) continue;
     throw new OpenboxError("mount_invalid", `The mount's source ${source} is missing`);
   }
   return root;
-}
-
-function requireHeld(
-  { confinement = {}, account }: Pick<Command, "confinement" | "account">,
-): void {
-  const refuse = (what: string, hint: string): never => {
-    throw new OpenboxError("limit_unsupported", `${what} cannot be held in nspawn`, { hint });
-  };
-  const { net, shmBytes, gpus, untrusted }: Confinement = confinement;
-  if (net === "bridge") refuse("--net bridge", "--net host or --net none");
-  if (shmBytes !== undefined) refuse("--shm-size", "it can be in docker");
-  if (gpus !== undefined) refuse("--gpus", "it can be in docker");
-  if (untrusted) refuse("The profile for code that is not trusted", "it can be in docker");
-  if (account) refuse(`The login ${account.name}`, "a command is root in its tree");
 }
 
 /** Returns the tree that the spec names. Throws where there can be no container, or none of this tree. */

@@ -9,12 +9,12 @@ import { text, utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 import { quoteWord } from "../shell_word.ts";
-import type { Command, Exit, Mount } from "./backend.ts";
-import type { Cgroup } from "./cgroup.ts";
+import type { Command, Confinement, Exit, Mount } from "./backend.ts";
+import { type Cgroup, createCgroup, joining } from "./cgroup.ts";
 import { unsettable } from "./command_check.ts";
 import type { Launcher } from "./launcher.ts";
 import { exitOf } from "./native_process.ts";
-import { asArgument, joining, opening, startLeader } from "./native_shell.ts";
+import { asArgument, opening, startLeader } from "./native_shell.ts";
 import type { Pty } from "./pty.ts";
 
 /** What its first shell starts. */
@@ -53,9 +53,9 @@ export async function spawnContainer(
   await using stack = new AsyncDisposableStack();
   const payload = await writeFiles(start);
   const pty = start.terminal && stack.use((await launcher.ptys()).open(start.terminal));
-  const cgroup = launcher.cgroups?.create();
+  const cgroup = createCgroup(launcher.cgroups, besidesOurs(start.confinement));
   if (cgroup) stack.defer(() => cgroup.release());
-  const script = (cgroup ? joining(cgroup.joinFile) : "") + (pty ? opening(pty.path) : "") + START;
+  const script = joining(cgroup) + (pty ? opening(pty.path) : "") + START;
   const argv = nspawnArgv(start, pty !== undefined, payload);
   const child = startLeader("a container", ["/bin/sh", "-c", script, "openbox-nspawn", ...argv], {
     env: NSPAWN_ENV,
@@ -71,6 +71,12 @@ export async function spawnContainer(
     started: (said, options) => untilStarted({ status, ended, said }, start, options),
   };
 }
+
+/** nspawn, its PID 1 and our first shell. */
+const OUR_PROCESSES = 3;
+
+const besidesOurs = ({ pids, ...rest }: Confinement = {}): Confinement =>
+  pids === undefined ? rest : { ...rest, pids: pids + OUR_PROCESSES };
 
 /** Of nspawn itself. Nothing of it reaches the container. */
 const NSPAWN_ENV = {
@@ -152,7 +158,8 @@ const MAX_ARGUMENT = 100_000;
 /**
  * What a shell says of its child is written down as well: it says something of those that a signal ended,
  * but for INT and PIPE. Signals are caught, so that the payload has their default and this shell lives on;
- * the payload's streams are set in its own process, or some shells would speak there. `command`, since
+ * the payload's streams are set in its own process, or some shells would speak there; it is that process
+ * which says that it is there, so that from then on signals reach it. `command`, since
  * without it a variable that a shell keeps for itself would end it.
  */
 function beginScript(directory: string, env: Readonly<Record<string, string>>): string {
@@ -166,8 +173,7 @@ function beginScript(directory: string, env: Readonly<Record<string, string>>): 
     "trap : HUP INT QUIT USR1 USR2 ALRM TERM",
     `unset ${unset.join(" ")}`,
     ...exports,
-    'printf "started\\n" >&2',
-    '( exec "$@" 2>&3 3>&- )',
+    '( printf "started\\n" >&2; exec "$@" 2>&3 3>&- )',
     'printf "\\n=%s\\n" $? >&2',
     "",
   ].join("\n");
@@ -188,8 +194,11 @@ async function untilStarted(
   using limit = deadline(START_MS, late, options);
   let gone = false;
   ended.then(() => gone = true);
-  while ((await Deno.stat(status)).size === 0) {
-    if (gone) throw toFailure(await said(), root, cwd);
+  for (;;) {
+    const wasGone = gone; // what it wrote before is there by now
+    const written = await readTail(status);
+    if (written.startsWith("started\n")) return;
+    if (wasGone) throw toFailure(await said() || written, root, cwd);
     await systemClock.sleep(POLL_MS, limit);
   }
 }
@@ -214,7 +223,7 @@ const MAX_STATUS = 4096;
 /** The payload may write there as well, about nothing but its own end. */
 async function readEnd(path: string, exit: Exit): Promise<Exit> {
   const written = await readTail(path).catch(() => "");
-  const [, said, digits] = /^(?:started\n)?([^]*)\n=(\d{1,3})\n$/.exec(written) ?? [];
+  const [, said, digits] = /^started\n([^]*)\n=(\d{1,3})\n$/.exec(written) ?? [];
   if (digits === undefined) {
     // nothing but SIGKILL ends the first shell before it has written
     if (written !== "") {
