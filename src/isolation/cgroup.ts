@@ -5,7 +5,15 @@
  */
 import { text } from "../bytes.ts";
 import { quoteWord } from "../shell_word.ts";
-import { attempt, PREFIX, readPlaces, removeGroup, sweep, writeControl } from "./cgroup_files.ts";
+import {
+  attempt,
+  groupsIn,
+  PREFIX,
+  readPlaces,
+  removeGroup,
+  sweep,
+  writeControl,
+} from "./cgroup_files.ts";
 import { type Holders, type Limits, openHolders, requireNone, V1_JOIN } from "./cgroup_limits.ts";
 
 export interface Cgroup {
@@ -86,6 +94,7 @@ async function canJoin(file: string): Promise<boolean> {
 }
 
 function createCgroups(path: string, join: string, holders: Holders): Cgroups {
+  const listed = join === V1_JOIN ? processes : processesIn;
   let count = 0;
   /** Released, and not empty when last seen. */
   const left: string[] = [];
@@ -109,8 +118,8 @@ function createCgroups(path: string, join: string, holders: Holders): Cgroups {
         joinFiles: [`${group}/${join}`, ...groups.slice(1).map((held) => `${held}/${V1_JOIN}`)],
         isLimited: Object.keys(limits).length > 0,
         signal: (signal) => signalAll(group, signal),
-        isEmpty: () => processes(group).length === 0,
-        processes: () => processes(group),
+        isEmpty: () => listed(group).length === 0,
+        processes: () => listed(group),
         release() {
           left.push(...groups);
           removeLeft(groups.length + 1); // so that those of long-lived leftovers get their turn as well
@@ -129,10 +138,10 @@ function createCgroups(path: string, join: string, holders: Holders): Cgroups {
 const PASSES = 20;
 
 function signalAll(group: string, signal: Deno.Signal): void {
-  if (signal !== "SIGKILL") return processes(group).forEach((pid) => send(pid, signal));
+  if (signal !== "SIGKILL") return processesIn(group).forEach((pid) => send(pid, signal));
   if (attempt(() => writeControl(`${group}/cgroup.kill`, "1"))) return;
   for (let pass = 0; pass < PASSES; pass++) {
-    const pids = processes(group);
+    const pids = processesIn(group);
     if (pids.length === 0) return;
     pids.forEach((pid) => send(pid, signal));
   }
@@ -142,7 +151,10 @@ function send(pid: number, signal: Deno.Signal): void {
   attempt(() => Deno.kill(pid, signal));
 }
 
-/** Those directly in the group; empty where it is gone. */
+/** Empty where it is gone. Only in v2 are there groups in it, and a process is in one of them alone. */
+const processesIn = (group: string): number[] =>
+  [...groupsIn(group), group].flatMap((one) => processes(one));
+
 function processes(group: string): number[] {
   try {
     return text(Deno.readFileSync(`${group}/cgroup.procs`)).split("\n").map(Number).filter((pid) =>

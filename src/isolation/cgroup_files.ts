@@ -53,9 +53,21 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** Those that its processes made in it, as nspawn does in v2; the innermost first. */
+export function groupsIn(group: string): string[] {
+  try {
+    return [...Deno.readDirSync(group)].filter(({ isDirectory }) => isDirectory)
+      .map(({ name }) => `${group}/${name}`)
+      .flatMap((inner) => [...groupsIn(inner), inner]);
+  } catch {
+    return [];
+  }
+}
+
 /** False while there is a process in it. */
 export function removeGroup(group: string): boolean {
   try {
+    for (const inner of groupsIn(group)) Deno.removeSync(inner);
     Deno.removeSync(group);
     return true;
   } catch (error) {
