@@ -3,8 +3,7 @@ import { openNspawnBackend } from "../../../src/isolation/nspawn.ts";
 import { command, finish } from "../../contract/isolation.ts";
 import { requireComponent } from "../../fixtures/component.ts";
 import { makeTree } from "../../fixtures/nspawn_tree.ts";
-import { eventually } from "../../fixtures/processes.ts";
-import { processesOf } from "./container_processes.ts";
+import { eventually, processesOf } from "../../fixtures/processes.ts";
 
 const fixture = new URL("nspawn_watched_process.ts", import.meta.url).pathname;
 

@@ -7,8 +7,7 @@ import type { IsolationSpec } from "../../../src/isolation/spec.ts";
 import { command, finish } from "../../contract/isolation.ts";
 import { requireComponent } from "../../fixtures/component.ts";
 import { makeTree } from "../../fixtures/nspawn_tree.ts";
-import { eventually, isAlive } from "../../fixtures/processes.ts";
-import { processesOf } from "./container_processes.ts";
+import { eventually, isAlive, processesOf } from "../../fixtures/processes.ts";
 
 interface World {
   readonly backend: NspawnBackend;
