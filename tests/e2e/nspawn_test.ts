@@ -151,17 +151,25 @@ Deno.test(
         const line = `stty cols 101 rows 33; ${around(`openbox -t box --nspawn ${tree.root}`)}`;
         await using terminal = openTerminal(line, fleet.env);
         await terminal.shows("# ");
-        await terminal.type("stty size; tty; sleep 314\r");
-        await terminal.shows("33 101\r\n/dev/");
+        // this shell drops what is typed before it knows where the cursor is
+        await eventually("it answers", async () => {
+          await terminal.type("\x15stty size; tty\r");
+          return await terminal.shows("33 101\r\n/dev/", 500).then(() => true, () => false);
+        });
+        await terminal.type("sleep 314\r");
         await eventually("it runs", async () => (await processesOf("sleep 314")).length > 0);
         await terminal.type("\x1a"); // Ctrl-Z
         await terminal.shows("Stopped");
         await terminal.type("fg\r");
-        await eventually("it runs", async () => (await processesOf("sleep 314")).length > 0);
-        await terminal.type("\x03");
-        await eventually("it is gone", async () => (await processesOf("sleep 314")).length === 0);
-        await terminal.type("echo code=$?\r");
-        await terminal.shows("code=130");
+        await terminal.shows("fg\r\nsleep 314\r\n");
+        // which it says before the job has the terminal
+        await eventually("Ctrl-C ends it", async () => {
+          await terminal.type("\x03");
+          return (await processesOf("sleep 314")).length === 0;
+        });
+        await terminal.shows("# ");
+        await terminal.type("\r\x15echo ended\r");
+        await terminal.shows("\nended");
         await terminal.type("exit 7\r");
         assert.match(await afterwards(terminal), /^code=7\r\nas before/);
       },
