@@ -4,9 +4,10 @@ import { systemClock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 import type { Exit, KeptShell, Shell } from "./backend.ts";
 import type { Cgroup, Cgroups } from "./cgroup.ts";
+import { openTo, requireDirectory, startAs } from "./native_account.ts";
 import { exitOf, groupExists, sendSignal } from "./native_process.ts";
 import { type NamedPipes, openPipes, openRelay } from "./native_relay.ts";
-import { spawnLeader } from "./native_shell.ts";
+import { joining, spawnLeader } from "./native_shell.ts";
 import { listDescendants } from "./process_list.ts";
 import type { Watchdog } from "./watchdog.ts";
 
@@ -31,10 +32,13 @@ const POLL_MS = 5;
 const JOIN = '{ echo 0 >"$0"; } 2>/dev/null || :; exec "$@"';
 
 export async function startKeptShell(shell: Shell, deps: KeptDeps): Promise<KeptShell> {
+  const { account } = shell;
+  if (account) await requireDirectory(account, shell);
   await using stack = new AsyncDisposableStack();
   const directory = await Deno.makeTempDir({ dir: deps.directory, prefix: "session-" });
   stack.defer(() => Deno.remove(directory, { recursive: true }).catch(() => {}));
-  const pipes = stack.use(await openPipes(directory));
+  for (const path of [deps.directory, directory]) await openTo(account, path);
+  const pipes = stack.use(await openPipes(directory, account));
   const cgroup = deps.cgroups?.create();
   if (cgroup) stack.defer(() => cgroup.release());
   const child = start(shell, cgroup, deps.setsid);
@@ -56,7 +60,7 @@ export async function startKeptShell(shell: Shell, deps: KeptDeps): Promise<Kept
 }
 
 function kept(
-  { env }: Shell,
+  { env, account }: Shell,
   directory: string,
   pipes: NamedPipes,
   tree: Tree,
@@ -70,7 +74,9 @@ function kept(
     stdout,
     exit: tree.exit,
     tell: (text) => input.write(utf8(text)).catch(() => {}),
-    openRelay: async () => openRelay(await pipes.take(), { watchdog, setsid, path: env.PATH }),
+    // what an account has in its PATH must not run as us
+    openRelay: async () =>
+      openRelay(await pipes.take(), { watchdog, setsid, path: account ? undefined : env.PATH }),
     processes: () => tree.processes(),
     interrupt: () => tree.interrupt(),
     signal: (pids, signal) => tree.signal(pids, signal),
@@ -80,13 +86,16 @@ function kept(
 }
 
 function start(
-  { argv, env, cwd }: Shell,
+  { argv, env, cwd, account }: Shell,
   cgroup: Cgroup | undefined,
   setsid: string | undefined,
 ): Deno.ChildProcess {
   const joined = cgroup ? ["/bin/sh", "-c", JOIN, cgroup.joinFile, ...argv] : argv;
+  const start = account
+    ? startAs(account, { argv, env, cwd }, cgroup ? joining(cgroup.joinFile) : "")
+    : { argv: joined, env, cwd };
   try {
-    return spawnLeader(joined, { env, cwd }, { setsid, streams: "piped" });
+    return spawnLeader(start.argv, start, { setsid, streams: "piped" });
   } catch (cause) {
     throw new OpenboxError("unavailable", `Cannot start a shell: ${(cause as Error).message}`, {
       hint: "the node is out of processes, memory or descriptors",
