@@ -43,17 +43,37 @@ export async function findLogin(name: string, { lang }: Pick<Login, "lang">): Pr
       hint: "an agent of its own, started as that user, can",
     });
   }
-  const { stdout } = await new Deno.Command("getent", {
-    args: ["passwd", "--", name],
-    stdin: "null",
-    stderr: "null",
-  }).output();
-  const [found, , uid, gid, , home, shell] = text(stdout).split("\n")[0]!.split(":");
+  const [found, , uid, gid, , home, shell] = (await lookUp(name)).split(":");
   const account = { name, uid: Number(uid), gid: Number(gid) };
   if (found !== name || !Number.isInteger(account.uid) || !Number.isInteger(account.gid)) {
     throw new OpenboxError("login_not_allowed", `This node has no login ${name}`);
   }
   return { name, home: await usableHome(home || "/"), shell: shell || "/bin/sh", lang, account };
+}
+
+/** As many systems have their users elsewhere than in /etc/passwd. */
+const LOOK_UP_MS = 10_000, NOT_FOUND = 2;
+
+async function lookUp(name: string): Promise<string> {
+  using limit = deadline(LOOK_UP_MS, () => new Error("too slow"));
+  const { success, code, stdout } = await new Deno.Command("getent", {
+    args: ["passwd", "--", name],
+    stdin: "null",
+    stderr: "null",
+    signal: limit.signal,
+  }).output().catch((cause) => {
+    throw new OpenboxError("unavailable", `Cannot look up the login ${name}: ${cause.message}`, {
+      hint: "the node needs getent",
+      cause,
+    });
+  });
+  if (success) return text(stdout).split("\n")[0]!;
+  if (code === NOT_FOUND) {
+    throw new OpenboxError("login_not_allowed", `This node has no login ${name}`);
+  }
+  throw new OpenboxError("unavailable", `Cannot look up the login ${name}`, {
+    hint: `getent passwd ${name}, on the node, says more`,
+  });
 }
 
 function readAccount(host: Host): { name: string; home: string; shell: string } {
