@@ -1,13 +1,12 @@
 /** A shell that stays on the machine itself: its tree, its named pipes, and the end of all of it. */
 import { utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
-import { OpenboxError } from "../errors.ts";
 import type { Exit, KeptShell, Shell } from "./backend.ts";
 import type { Cgroup, Cgroups } from "./cgroup.ts";
 import { openTo, requireDirectory, startAs } from "./native_account.ts";
 import { exitOf, groupExists, sendSignal } from "./native_process.ts";
 import { type NamedPipes, openPipes, openRelay } from "./native_relay.ts";
-import { joining, spawnLeader } from "./native_shell.ts";
+import { joining, startLeader } from "./native_shell.ts";
 import { listDescendants } from "./process_list.ts";
 import type { Watchdog } from "./watchdog.ts";
 
@@ -94,14 +93,7 @@ function start(
   const start = account
     ? startAs(account, { argv, env, cwd }, cgroup ? joining(cgroup.joinFile) : "")
     : { argv: joined, env, cwd };
-  try {
-    return spawnLeader(start.argv, start, { setsid, streams: "piped" });
-  } catch (cause) {
-    throw new OpenboxError("unavailable", `Cannot start a shell: ${(cause as Error).message}`, {
-      hint: "the node is out of processes, memory or descriptors",
-      cause,
-    });
-  }
+  return startLeader("a shell", start.argv, start, { setsid, streams: "piped" });
 }
 
 /** What the shell says on its own stderr is about its prompts and jobs, and meant for nobody. */

@@ -6,7 +6,7 @@ import { OpenboxError } from "../errors.ts";
 import type { Account, Relay, RelayOutput } from "./backend.ts";
 import { giveTo } from "./native_account.ts";
 import { exitOf, sendSignal } from "./native_process.ts";
-import { spawnLeader } from "./native_shell.ts";
+import { cannotStart, startLeader } from "./native_shell.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 /** Named pipes, made some at a time: each making costs a process. An account has its own. */
@@ -45,18 +45,26 @@ export async function openPipes(
 }
 
 async function makePipes(paths: readonly string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("mkfifo", {
-    args: ["-m", "600", ...paths],
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  }).output();
+  const { success, stderr } = await run("mkfifo", ["-m", "600", ...paths]);
   if (success) return;
   throw new OpenboxError(
     "unavailable",
     `Cannot make named pipes for a session: ${new TextDecoder().decode(stderr).trim()}`,
     { hint: "is the node's disk full, or its temporary directory not writable?" },
   );
+}
+
+async function run(program: string, args: readonly string[]): Promise<Deno.CommandOutput> {
+  try {
+    return await new Deno.Command(program, {
+      args: [...args],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+  } catch (cause) {
+    throw cannotStart(program, cause);
+  }
 }
 
 export interface RelayDeps {
@@ -69,11 +77,9 @@ export interface RelayDeps {
 const SCRIPT = 'cat <"$2" 2>/dev/null & cat <"$3" >&2 2>/dev/null & exec cat >"$1" 2>/dev/null';
 
 export function openRelay(base: string, { watchdog, setsid, path }: RelayDeps): Relay {
-  const child = spawnLeader(
-    ["/bin/sh", "-c", SCRIPT, "openbox-relay", ...pathsOf(base)],
-    { env: path === undefined ? {} : { PATH: path }, cwd: "/" },
-    { setsid, streams: "piped" },
-  );
+  const argv = ["/bin/sh", "-c", SCRIPT, "openbox-relay", ...pathsOf(base)];
+  const env: Record<string, string> = path === undefined ? {} : { PATH: path };
+  const child = startLeader("a relay", argv, { env, cwd: "/" }, { setsid, streams: "piped" });
   const guard = watchdog.guard(child.pid, undefined);
   let exited = false, disposed: Promise<void> | undefined;
   const exit = exitOf(child).finally(() => exited = true);

@@ -62,12 +62,16 @@ export async function startShell(
     if (error instanceof OpenboxError) throw error;
     const why = await whyNotIn(command.cwd, error);
     if (why) throw new OpenboxError("bad_directory", `Cannot start in ${command.cwd}: ${why}`);
-    throw new OpenboxError("unavailable", `Cannot start a process: ${(error as Error).message}`, {
-      hint: "the node is out of processes, memory or descriptors",
-      cause: error,
-    });
+    throw cannotStart("a process", error);
   }
 }
+
+/** For a spawn that the system refused. */
+export const cannotStart = (what: string, cause: unknown): OpenboxError =>
+  new OpenboxError("unavailable", `Cannot start ${what}: ${(cause as Error).message}`, {
+    hint: "the node is out of processes, memory or descriptors",
+    cause,
+  });
 
 /** What is wrong with the directory, looked at only once the start has failed: most are right. */
 async function whyNotIn(cwd: string | undefined, error: unknown): Promise<string | undefined> {
@@ -130,11 +134,31 @@ const shellArgv = (line: string): string[] => [
   ...["/bin/sh", "-c", ...(/^[-+]/.test(line) ? ["--"] : []), line],
 ];
 
-/** A process that leads a session and a group of its own. `setsid` as `findSetsid` has it. */
+export interface LeaderOptions {
+  /** As `findSetsid` has it. */
+  readonly setsid: string | undefined;
+  readonly streams: "piped" | "null";
+}
+
+/** As `spawnLeader`, but what the system refuses is `unavailable`. */
+export function startLeader(
+  what: string,
+  argv: readonly string[],
+  place: Pick<Command, "env" | "cwd">,
+  options: LeaderOptions,
+): Deno.ChildProcess {
+  try {
+    return spawnLeader(argv, place, options);
+  } catch (cause) {
+    throw cannotStart(what, cause);
+  }
+}
+
+/** A process that leads a session and a group of its own. */
 export function spawnLeader(
   argv: readonly string[],
   { env, cwd }: Pick<Command, "env" | "cwd">,
-  { setsid, streams }: { setsid: string | undefined; streams: "piped" | "null" },
+  { setsid, streams }: LeaderOptions,
 ): Deno.ChildProcess {
   const [program, ...args] = setsid === undefined ? argv : [setsid, ...argv];
   const mask = Deno.umask(0o022);

@@ -95,6 +95,8 @@ export interface Limits {
   readonly sessionsPerNode: number;
   readonly waitingPerSession: number;
   readonly idleMs: number;
+  /** Those lost that nobody asked for since; beyond it the oldest are forgotten. */
+  readonly lostPerNode: number;
 }
 
 const LIMITS: Limits = {
@@ -102,14 +104,13 @@ const LIMITS: Limits = {
   sessionsPerNode: 200,
   waitingPerSession: 100,
   idleMs: 30 * 60_000,
+  lostPerNode: 1000,
 };
 const REAP_MS = 30_000;
 
 export async function openSessionTable(deps: SessionTableDeps): Promise<SessionTable> {
-  const lost = new Map<string, SessionRecord>();
-  for (const record of await deps.records.read()) {
-    lost.set(idOf(record), { ...record, lost: record.lost ?? "the agent was started anew" });
-  }
+  const lost = (await deps.records.read()).toSorted((a, b) => a.createdAt - b.createdAt)
+    .map((record) => ({ ...record, lost: record.lost ?? "the agent was started anew" }));
   const table = new Table(deps, lost);
   return {
     enter: (key, start, options) => table.enter(key, start, options),
@@ -148,7 +149,8 @@ class Entry {
 class Table {
   readonly #deps: SessionTableDeps;
   readonly #limits: Limits;
-  readonly #lost: Map<string, SessionRecord>;
+  /** The oldest first. */
+  readonly #lost = new Map<string, SessionRecord>();
   readonly #entries = new Map<string, Entry>();
   /** Those taken out of `entries` that are not gone yet. */
   readonly #leaving = new Set<Promise<void>>();
@@ -157,10 +159,10 @@ class Table {
   #reaping: Promise<void> | undefined;
   readonly #watching = new Set<() => void>();
 
-  constructor(deps: SessionTableDeps, lost: Map<string, SessionRecord>) {
+  constructor(deps: SessionTableDeps, lost: readonly SessionRecord[]) {
     this.#deps = deps;
     this.#limits = { ...LIMITS, ...deps.limits };
-    this.#lost = lost;
+    for (const record of lost) this.#keepLost(record);
   }
 
   async enter(
@@ -229,6 +231,14 @@ class Table {
     throw new OpenboxError("lost", `The session ${key.name} is lost: ${record.lost}`, {
       hint: "its directory, variables and jobs are gone; the same command again starts it anew",
     });
+  }
+
+  #keepLost(record: SessionRecord): void {
+    this.#lost.set(idOf(record), record);
+    if (this.#lost.size <= this.#limits.lostPerNode) return;
+    const [oldest] = this.#lost.values();
+    this.#lost.delete(idOf(oldest!));
+    this.#forget(oldest!);
   }
 
   /** A file that stays makes a session lost that is not: a needless refusal, not a silent loss. */
@@ -344,7 +354,7 @@ class Table {
     if (!shell || !record) return;
     const lost = { ...record, lost: why };
     entry.shell = undefined;
-    this.#lost.set(idOf(key), lost);
+    this.#keepLost(lost);
     log("agent", "session").info("session lost", { user: key.userId, session: key.name, why });
     const written = this.#deps.records.write(lost).catch((error) =>
       log("agent", "session").warn("cannot write a session's file", { error })

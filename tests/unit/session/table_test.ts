@@ -14,6 +14,7 @@ import {
   type Turn,
 } from "../../../src/session/table.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { usedMemory } from "../../fixtures/memory.ts";
 import { eventually, isAlive, pidsIn } from "../../fixtures/processes.ts";
 import { finish, PATH, type Ran } from "./world.ts";
 
@@ -153,6 +154,31 @@ Deno.test("SES-10, SEQ-14: the next agent finds the sessions of the one before l
   } finally {
     await Deno.remove(file);
   }
+});
+
+Deno.test("of lost sessions that nobody asks for, the oldest are forgotten", async () => {
+  await using world = await openWorld({ lostPerNode: 2 });
+  for (const name of ["a", "b", "c"]) {
+    await world.call("true", { userId: "usr_1", name });
+    world.clock.advance(1);
+  }
+  await world.restart();
+  assert.deepEqual(world.table.list().map(({ name }) => name), ["b", "c"]);
+  await eventually("its file is gone", () => world.kept.size === 2);
+});
+
+Deno.test("SES-10: 50 sessions at once take at most 2 MiB each in the agent", async () => {
+  await using world = await openWorld({ sessionsPerUser: 50 });
+  const names = Array.from({ length: 50 }, (_, i) => ({ userId: "usr_1", name: `s${i}` }));
+  await world.call("true", { userId: "usr_2", name: "warm" });
+  const before = await usedMemory();
+  await Promise.all(names.map((key) => world.call("kept=$OPENBOX_SESSION", key)));
+  const each = (await usedMemory() - before) / names.length;
+  assert.ok(each < 2 * 1024 * 1024, `${each} bytes a session`);
+  const said = await Promise.all(names.map((key) => world.call("echo $kept", key)));
+  assert.deepEqual(said.map(({ out }) => out), names.map(({ name }) => `${name}\n`));
+  await world.restart();
+  assert.equal(world.table.list().filter(({ state }) => state === "lost").length, 51);
 });
 
 Deno.test("SEQ-11, SES-9: idle for 30 minutes it is reaped; busy for 31 it is not", async () => {
