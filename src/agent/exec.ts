@@ -13,7 +13,7 @@ import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
 import { equalBytes, utf8 } from "../bytes.ts";
 import { isSessionName } from "../api/fields.ts";
 import type { SessionKey, SessionStart, SessionTable, Turn } from "../session/table.ts";
-import type { Login } from "./login.ts";
+import type { Logins } from "./logins.ts";
 import { type Place, placeInside, placeOnMachine } from "./place.ts";
 import { type AllowedRun, allowRun, type PathLookup } from "./policy.ts";
 import type { AgentRules } from "./rules.ts";
@@ -25,9 +25,7 @@ export interface ExecDeps {
   readonly rules: AgentRules;
   readonly lookup: PathLookup;
   readonly sessions: Pick<SessionTable, "enter" | "end">;
-  readonly login: Login;
-  /** PATH of the login's login shell. */
-  readonly path: Promise<string>;
+  readonly logins: Logins;
   readonly nodeId: string;
   readonly clock: Clock;
   /** Aborts when the agent ends: what runs is ended with it. */
@@ -95,7 +93,7 @@ interface Start {
 async function prepareStart(
   user: VerifiedUser,
   { isolation, confinement }: WantedRun,
-  { backends, rules, lookup, login, path, nodeId }: ExecDeps,
+  { backends, rules, lookup, logins, nodeId }: ExecDeps,
 ): Promise<Start> {
   const spec = chooseIsolation(user.isolation, isolation);
   const backend = backends.find(({ kind }) => kind === spec.kind);
@@ -107,15 +105,9 @@ async function prepareStart(
     );
   }
   const allowed = await allowRun({ spec, login: user.login, confinement }, rules, lookup);
-  if (allowed.login !== undefined) {
-    throw new OpenboxError(
-      "not_supported",
-      `This node's openbox cannot run commands as ${allowed.login}`,
-    );
-  }
   const place = spec.kind === "native"
-    ? placeOnMachine(login, await path, nodeId)
-    : placeInside(allowed.spec, backend, { lang: login.lang, nodeId });
+    ? placeOnMachine(await logins.find(allowed.login), nodeId)
+    : placeInside(allowed.spec, backend, { lang: logins.own.lang, nodeId });
   return { backend, allowed, place };
 }
 
@@ -130,6 +122,7 @@ async function startRun(
     env: { ...place.env, ...(terminal && { TERM: terminal.term }), ...env },
     cwd: place.cwd(cwd),
     confinement: allowed.confinement,
+    account: place.account,
     terminal,
   }, options);
 }
@@ -141,6 +134,7 @@ const toSessionStart = ({ backend, allowed, place }: Start): SessionStart => ({
   env: place.env,
   cwd: place.cwd(undefined),
   confinement: allowed.confinement,
+  account: place.account,
   dialect: () => place.dialect(),
 });
 

@@ -1,14 +1,17 @@
 /** In what a command starts, by its isolation: environment, directory and shell (docs/protocol.md). */
 import { utf8 } from "../bytes.ts";
-import type { IsolationBackend } from "../isolation/backend.ts";
+import type { Account, IsolationBackend } from "../isolation/backend.ts";
 import type { IsolationSpec } from "../isolation/spec.ts";
 import { BASHES, chooseDialect, chooseDialectInside, type Dialect } from "../session/dialect.ts";
 import { quoteWord } from "../shell_word.ts";
-import { type Login, loginEnvironment, STANDARD_PATH } from "./login.ts";
+import { loginEnvironment, STANDARD_PATH } from "./login.ts";
+import type { FoundLogin } from "./logins.ts";
 
 export interface Place {
   /** Before what its caller adds. */
   readonly env: Readonly<Record<string, string>>;
+  /** Of this machine; undefined: the agent's own, or the image's. */
+  readonly account: Account | undefined;
   /** Where a run starts that asks for this directory; undefined: where its image or tree has it. */
   cwd(asked: string | undefined): string | undefined;
   /** The line of a run that has none: a login shell. */
@@ -18,8 +21,9 @@ export interface Place {
 }
 
 /** On the machine itself, as this login. */
-export function placeOnMachine(login: Login, path: string, nodeId: string): Place {
+export function placeOnMachine({ login, path }: FoundLogin, nodeId: string): Place {
   return {
+    account: login.account,
     env: loginEnvironment(login, { path, nodeId }),
     cwd: (asked) => asked?.startsWith("/") ? asked : asked ? `${login.home}/${asked}` : login.home,
     // on a terminal it is interactive by itself; without one it reads commands from its input
@@ -37,6 +41,7 @@ export function placeInside(
   const find = (paths: readonly string[]) => backend.findProgram(spec, paths);
   const node = { OPENBOX_NODE: nodeId };
   return {
+    account: undefined,
     // an image sets its own, HOME and PATH among them
     env: spec.kind === "docker" ? node : { ...treeEnvironment(lang), ...node },
     cwd: (asked) => asked,

@@ -91,6 +91,19 @@ export async function allowRun(
   return run as AllowedRun;
 }
 
+/** Throws `bad_setting` where no command could ever run as the rules say. */
+export function requireUsable(
+  { runAs, path }: Pick<AgentRules, "runAs" | "path">,
+  { ownLogin, isRoot }: Pick<PathLookup, "ownLogin" | "isRoot">,
+): void {
+  if (runAs === undefined || runAs === ownLogin || isRoot) return;
+  throw new OpenboxError(
+    "bad_setting",
+    `${path}: run_as: only root can run commands as ${runAs}, and this agent is ${ownLogin}`,
+    { hint: "start the agent as root, or leave run_as out" },
+  );
+}
+
 function allowLogin(
   named: string | undefined,
   kind: IsolationSpec["kind"],

@@ -26,9 +26,11 @@ import { serveChannel } from "./exec.ts";
 import { type Access, chooseAccess, contradictions, usableState } from "./enrolled.ts";
 import { beat } from "./heartbeat.ts";
 import { localAddress } from "./local_address.ts";
-import { readLogin, readLoginPath } from "./login.ts";
+import { readLogin } from "./login.ts";
+import { openLogins } from "./logins.ts";
 import { LiveNode } from "./node.ts";
 import { openPathLookup } from "./path_lookup.ts";
+import { requireUsable } from "./policy.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { sessionFiles } from "./session_files.ts";
 import { logSshEvent } from "./ssh_log.ts";
@@ -67,15 +69,11 @@ export async function startAgent(
   const { rules } = settings;
   const native = stack.use(overrides.backend ?? await openNativeBackend());
   const backends: readonly IsolationBackend[] = [native, stack.use(openNspawnBackend())];
-  const login = await readLogin(host);
-  const path = rules.commandPath === undefined
-    ? readLoginPath(login, native)
-    : Promise.resolve(rules.commandPath);
-  const lookup = openPathLookup({
-    ownLogin: login.name,
-    home: login.home,
-    agentDir: settings.agentDir,
-  });
+  const own = await readLogin(host);
+  const logins = openLogins({ own, native, path: rules.commandPath });
+  const { agentDir } = settings;
+  const lookup = openPathLookup({ ownLogin: own.name, home: own.home, agentDir });
+  requireUsable(rules, lookup);
   const sessions = stack.use(
     await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
   );
@@ -91,7 +89,7 @@ export async function startAgent(
   const state = stored ?? await becomeNode(settings, access, door, host);
   const node = new LiveNode(settings.statePath, state);
   const { nodeId } = state;
-  const deps = { backends, rules, lookup, sessions, login, path, nodeId, clock };
+  const deps = { backends, rules, lookup, sessions, logins, nodeId, clock };
   const ending = new AbortController(), running = new Set<Promise<void>>();
   const ssh = createSshServer<VerifiedUser>({
     identity: () => ({ key: node.state.hostKey, certificate: node.state.hostCert.blob }),

@@ -16,12 +16,14 @@ import {
   type RunRequest,
 } from "../api/run.ts";
 import type { CaPublicKeys } from "../ca/keys.ts";
+import { OPTION } from "../ca/names.ts";
 import { verifyHostCert } from "../ca/verifier.ts";
 import { concat, text, toBase64, utf8 } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
 import { isCode, OpenboxError, toOpenboxError } from "../errors.ts";
 import { isNodeId, newRunId } from "../ids.ts";
 import { formatIsolation } from "../isolation/spec.ts";
+import { parseCertificate } from "../ssh/certificate.ts";
 import type { ByteSource, ClientChannel, RemoteExit } from "../ssh/channel.ts";
 import {
   AuthRefusedError,
@@ -154,6 +156,14 @@ function checkAnswer(answer: DispatchAnswer, target: Target): void {
     throw new OpenboxError(
       "host_key_mismatch",
       `The control plane answered with ${answer.node_id} when asked for ${target.node}`,
+    );
+  }
+  const login = parseCertificate(splitLine(answer.user_cert).blob).critical.get(OPTION.login);
+  if (login !== target.login) {
+    throw new OpenboxError(
+      "login_not_allowed",
+      `The control plane certified ${login ?? "no login"}; ${target.login ?? "none"} was asked for`,
+      { hint: "is it older than this openbox?" },
     );
   }
   if (!target.isolation) return;

@@ -3,6 +3,7 @@ import { text, utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
 import type { Exit, KeptShell, Shell } from "./backend.ts";
 import { type Cgroup, type Cgroups, createCgroup, joining } from "./cgroup.ts";
+import { openTo, requireDirectory, startAs } from "./native_account.ts";
 import { exitOf, groupExists, sendSignal } from "./native_process.ts";
 import { type NamedPipes, openPipes, openRelay } from "./native_relay.ts";
 import { startLeader } from "./native_shell.ts";
@@ -54,16 +55,21 @@ export const KILL_MS = 1_000;
 const POLL_MS = 5;
 
 export async function startKeptShell(shell: Shell, deps: NativeKeptDeps): Promise<KeptShell> {
+  const { account } = shell;
+  if (account) await requireDirectory(account, shell);
   await using stack = new AsyncDisposableStack();
   const directory = await Deno.makeTempDir({ dir: deps.directory, prefix: "session-" });
   stack.defer(() => Deno.remove(directory, { recursive: true }).catch(() => {}));
-  const pipes = stack.use(await openPipes(directory));
+  for (const path of [deps.directory, directory]) await openTo(account, path);
+  const pipes = stack.use(await openPipes(directory, account));
   const cgroup = createCgroup(deps.cgroups, shell.confinement);
   if (cgroup) stack.defer(() => cgroup.release());
   const child = start(shell, cgroup, deps.setsid);
   stack.use(deps.watchdog.guard(child.pid, cgroup?.path));
   const tree = new NativeTree(child, cgroup);
-  const parts = { child, tree, directory, pipes, path: shell.env.PATH };
+  // what an account has in its PATH must not run as us
+  const path = account ? undefined : shell.env.PATH;
+  const parts = { child, tree, directory, pipes, path };
   return ownKeptShell(parts, stack.move(), deps).shell;
 }
 
@@ -99,14 +105,15 @@ export function ownKeptShell(
 }
 
 function start(
-  { argv, env, cwd }: Shell,
+  { argv, env, cwd, account }: Shell,
   cgroup: Cgroup | undefined,
   setsid: string | undefined,
 ): Deno.ChildProcess {
   // by joining before it becomes the shell, so that nothing of it escapes
-  const script = `${joining(cgroup)}exec "$@"`;
-  const joined = cgroup ? ["/bin/sh", "-c", script, "openbox-session", ...argv] : argv;
-  return startLeader("a shell", joined, { env, cwd }, { setsid, streams: "piped" });
+  const join = joining(cgroup);
+  const joined = cgroup ? ["/bin/sh", "-c", `${join}exec "$@"`, "openbox-session", ...argv] : argv;
+  const start = account ? startAs(account, { argv, env, cwd }, join) : { argv: joined, env, cwd };
+  return startLeader("a shell", start.argv, start, { setsid, streams: "piped" });
 }
 
 /** What the shell says on its own stderr is about its prompts and jobs, and meant for nobody. */

@@ -3,12 +3,13 @@
  * end, and Deno has a few dozen threads for what waits: with a relay none of them does.
  */
 import { OpenboxError } from "../errors.ts";
-import type { Relay, RelayOutput } from "./backend.ts";
+import type { Account, Relay, RelayOutput } from "./backend.ts";
+import { giveTo } from "./native_account.ts";
 import { exitOf, sendSignal } from "./native_process.ts";
 import { cannotStart, startLeader } from "./native_shell.ts";
 import type { Watchdog } from "./watchdog.ts";
 
-/** Named pipes, made some at a time: each making costs a process. */
+/** Named pipes, made some at a time: each making costs a process. An account has its own. */
 export interface NamedPipes extends AsyncDisposable {
   /** The `base` of a relay. */
   take(): Promise<string>;
@@ -17,12 +18,17 @@ export interface NamedPipes extends AsyncDisposable {
 const BATCH = 16;
 const pathsOf = (base: string) => [`${base}.0`, `${base}.1`, `${base}.2`];
 
-export async function openPipes(directory: string): Promise<NamedPipes> {
+export async function openPipes(
+  directory: string,
+  account: Account | undefined,
+): Promise<NamedPipes> {
   let count = 0;
   const ready: string[] = [];
   const make = async () => {
     const made = Array.from({ length: BATCH }, () => `${directory}/${++count}`);
-    await makePipes(made.flatMap(pathsOf));
+    const paths = made.flatMap(pathsOf);
+    await makePipes(paths);
+    await Promise.all(paths.map((path) => giveTo(account, path)));
     ready.push(...made);
   };
   await make();

@@ -1,8 +1,9 @@
 /** Starts `/bin/sh` with a command line of any length, in a group of its own and, where there is one, a cgroup. */
 import { OpenboxError } from "../errors.ts";
 import { quoteWord } from "../shell_word.ts";
-import type { Command } from "./backend.ts";
+import type { Account, Command } from "./backend.ts";
 import { type Cgroup, type Cgroups, createCgroup, joining } from "./cgroup.ts";
+import { giveTo, openTo, requireDirectory, startAs } from "./native_account.ts";
 import type { Pty, Ptys } from "./pty.ts";
 
 export interface StartedShell {
@@ -40,7 +41,8 @@ export async function startShell(
   command: Command,
   { cgroups, lines, setsid, ptys }: ShellDeps,
 ): Promise<StartedShell> {
-  const { terminal } = command;
+  const { terminal, account } = command;
+  if (account) await requireDirectory(account, command);
   let cgroup: Cgroup | undefined, pty: Pty | undefined, file: string | undefined;
   try {
     cgroup = createCgroup(cgroups, command.confinement);
@@ -49,7 +51,7 @@ export async function startShell(
     const line = asArgument(command.line);
     const child = line === undefined ? undefined : spawn(line, command, place);
     if (child) return { child, cgroup, file, pty };
-    file = await lines.write(command.line);
+    file = await lines.write(command.line, account);
     const sourcing = spawn(`. ${quoteWord(file)}`, command, place);
     if (sourcing) return { child: sourcing, cgroup, file, pty };
     throw new OpenboxError("bad_environment", "The environment is longer than the system takes");
@@ -105,21 +107,25 @@ interface Place {
 /** Undefined where the line, or all of it with the environment, is longer than exec takes (128 KiB, 2 MiB on Linux). */
 function spawn(
   line: string,
-  { env, cwd }: Command,
+  { env, cwd, account }: Command,
   { cgroup, setsid, pty }: Place,
 ): Deno.ChildProcess | undefined {
-  const text = joining(cgroup) + (pty ? opening(pty.path) : "") + line;
-  const args = ["-c", ...(/^[-+]/.test(text) ? ["--"] : []), text]; // or it would be an option of the shell
+  const before = joining(cgroup) + (pty ? opening(pty.path) : "");
+  const start = account
+    ? startAs(account, { argv: shellArgv(line), env, cwd }, before)
+    : { argv: shellArgv(before + line), env, cwd };
   try {
-    return spawnLeader(["/bin/sh", ...args], { env, cwd }, {
-      setsid,
-      streams: pty ? "null" : "piped",
-    });
+    return spawnLeader(start.argv, start, { setsid, streams: pty ? "null" : "piped" });
   } catch (error) {
     if ((error as { code?: string }).code === "E2BIG") return undefined;
     throw error;
   }
 }
+
+/** What begins like an option of the shell would be one. */
+const shellArgv = (line: string): string[] => [
+  ...["/bin/sh", "-c", ...(/^[-+]/.test(line) ? ["--"] : []), line],
+];
 
 export interface LeaderOptions {
   /** As `findSetsid` has it. */
@@ -172,9 +178,11 @@ export class LineFiles {
   constructor(directory: string) {
     this.#directory = directory;
   }
-  async write(line: Uint8Array): Promise<string> {
+  async write(line: Uint8Array, account: Account | undefined): Promise<string> {
     const path = `${this.#directory}/${this.#count++}`;
+    await openTo(account, this.#directory);
     await Deno.writeFile(path, line, { createNew: true, mode: 0o600 });
+    await giveTo(account, path);
     return path;
   }
   async remove(path: string | undefined): Promise<void> {

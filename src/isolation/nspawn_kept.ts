@@ -17,7 +17,7 @@ export async function startContainerShell(
   launcher: Launcher,
   options: AbortOptions,
 ): Promise<KeptShell> {
-  const pipes = stack.use(await openPipes(where.directory));
+  const pipes = stack.use(await openPipes(where.directory, undefined));
   const container = await spawnContainer({ ...place, ...where, payload: { argv } }, launcher);
   const { child, cgroup } = container;
   if (cgroup) stack.defer(() => cgroup.release());

@@ -2,12 +2,14 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
-import type { Exit, KeptShell, Process, Relay } from "../isolation/backend.ts";
+import type { Account, Exit, KeptShell, Process, Relay } from "../isolation/backend.ts";
 import { readCommandOutput } from "./command_output.ts";
 import type { Dialect } from "./dialect.ts";
 
 export interface CommandDeps {
   readonly shell: KeptShell;
+  /** Whom the shell runs as, where that is not us. */
+  readonly account: Account | undefined;
   takeRelay(): Promise<Relay>;
   readonly dialect: Dialect;
   readonly token: string;
@@ -26,11 +28,12 @@ const INTERRUPT = 0, KILL = 2, END_SHELL = 3;
 const UNWIND_MS = 20;
 
 export async function startCommand(line: Uint8Array, deps: CommandDeps): Promise<Process> {
-  const { shell, dialect, token, number } = deps;
+  const { shell, account, dialect, token, number } = deps;
   const relay = await deps.takeRelay();
   const before = await shell.processes();
   const file = `${relay.base}.c`;
   await Deno.writeFile(file, line, { createNew: true, mode: 0o600 });
+  if (account) await Deno.chown(file, account.uid, account.gid);
   const pipes = holdOutputs(relay.base);
   const answered = deps.answers.of(number);
   await shell.tell(dialect.command(relay.base, number, token));

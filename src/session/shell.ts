@@ -90,6 +90,7 @@ export async function openSessionShell(
 
   const deps: Omit<CommandDeps, "number"> = {
     shell,
+    account: place.account,
     takeRelay,
     dialect,
     token,

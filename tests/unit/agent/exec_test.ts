@@ -16,6 +16,14 @@ import { aUser, NODE_ID, NOW } from "./world.ts";
 
 const LOGIN = { name: "root", home: "/root", shell: "/bin/zsh", lang: "C.UTF-8" };
 
+const BUILD = {
+  ...LOGIN,
+  name: "build",
+  home: "/home/build",
+  account: { name: "build", uid: 1000, gid: 1000 },
+};
+const PATH = "/opt/bin:/bin";
+
 const PROGRAMS: Record<string, FakeProgram> = {
   true: () => Promise.resolve(0),
   fail: () => Promise.resolve(7),
@@ -87,7 +95,9 @@ async function serve(asked: Asked): Promise<World> {
     );
     fake.send(concat([u32(json.length), json]));
   }
-  const backend = fakeBackend(PROGRAMS, { directories: ["/root", "/root/sub", "/srv"] });
+  const backend = fakeBackend(PROGRAMS, {
+    directories: ["/root", "/root/sub", "/srv", "/home/build"],
+  });
   const clock = new FakeClock(NOW), stopping = new AbortController();
   const deps: ExecDeps = {
     backends: [backend, ...inside],
@@ -99,8 +109,10 @@ async function serve(asked: Asked): Promise<World> {
       find: (path) => Promise.resolve(FILES[path]),
     },
     sessions,
-    login: LOGIN,
-    path: Promise.resolve("/opt/bin:/bin"),
+    logins: {
+      own: LOGIN,
+      find: (name) => Promise.resolve({ login: name === "build" ? BUILD : LOGIN, path: PATH }),
+    },
     nodeId: NODE_ID,
     clock,
     stopping: stopping.signal,
@@ -263,6 +275,25 @@ Deno.test("RUN-21: the shell of a container is bash where it has one, else sh", 
     await outcome();
     assert.equal(text(docker.commands[0]!.line), line);
   }
+});
+
+Deno.test("EXE-7, CERT-4: a command runs as the certificate's login, or the one that the owner chose", async () => {
+  for (
+    const asked of [
+      { rules: 'logins = ["build"]', cert: { login: "build" } },
+      { rules: 'run_as = "build"' },
+      { rules: 'run_as = "build"', stock: {} },
+    ]
+  ) {
+    const { backend, served } = await serve(asked);
+    await served;
+    const { env, cwd, account } = backend.commands[0]!;
+    assert.deepEqual([env.USER, env.LOGNAME, env.HOME], ["build", "build", "/home/build"]);
+    assert.deepEqual([cwd, account], ["/home/build", BUILD.account]);
+  }
+  const { backend, outcome } = await serve({ rules: 'run_as = "build"', cert: { login: "root" } });
+  assert.equal((await outcome()).error.code, "login_not_allowed");
+  assert.deepEqual(backend.commands, []);
 });
 
 Deno.test("what the node's owner does not allow is refused before anything starts", async () => {
