@@ -214,6 +214,42 @@ test("a tree that another container of the machine has is refused as that", asyn
   await assert.rejects(world.run("true"), { code: "conflict" });
 });
 
+test("ISO-2, RUN-1, EXE-7: /dev/stderr opens anew, and there is no descriptor beyond the three", async ({ run }) => {
+  const { out, err } = await run(
+    "echo a >/dev/stderr; echo b >/dev/stdout; umask; for fd in /proc/self/fd/*; do echo ${fd##*/}; done",
+  );
+  // the glob's own descriptor is 3
+  assert.deepEqual([out, err], ["b\n0022\n0\n1\n2\n3\n", "a\n"]);
+});
+
+test("ISO-2, RUN-14: a producer waits for its consumer, and what it wrote is whole", async (world) => {
+  await using process = await world.backend.run(
+    world.spec,
+    command("head -c 3000000 /dev/zero; echo end >&2"),
+  );
+  let length = 0;
+  for await (const chunk of process.stdout) {
+    length += chunk.length;
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  assert.equal(length, 3_000_000);
+});
+
+test("ISO-6: disposing the backend ends what still goes on, sessions too", async (world) => {
+  const { spec } = world;
+  await using session = await makeTree();
+  const backend = openNspawnBackend();
+  await backend.run(spec, command("setsid sleep 318 & sleep 318"));
+  const shell = await backend.keepShell(
+    { kind: "nspawn", root: session.root },
+    { argv: ["/bin/sh"], env: {}, cwd: "/" },
+  );
+  await shell.tell("sleep 318\n");
+  await eventually("all are there", async () => (await processesOf("sleep 318")).length === 3);
+  await backend[Symbol.asyncDispose]();
+  assert.deepEqual(await processesOf("sleep 318"), []);
+});
+
 test("ISO-6: a container that ended leaves no mount and no file of its own", async (world) => {
   const { root, run } = world;
   await run("true");
