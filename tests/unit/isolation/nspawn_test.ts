@@ -6,7 +6,7 @@ import { type NspawnBackend, openNspawnBackend } from "../../../src/isolation/ns
 import type { IsolationSpec } from "../../../src/isolation/spec.ts";
 import { command, finish } from "../../contract/isolation.ts";
 import { requireComponent } from "../../fixtures/component.ts";
-import { makeTree } from "../../fixtures/nspawn_tree.ts";
+import { makeTree, type TreeOptions } from "../../fixtures/nspawn_tree.ts";
 import { eventually, isAlive, processesOf } from "../../fixtures/processes.ts";
 
 interface World {
@@ -19,10 +19,10 @@ interface World {
 function test(
   name: string,
   body: (world: World) => Promise<void>,
-  options: Parameters<typeof openNspawnBackend>[0] = {},
+  { sh = "busybox", ...options }: Parameters<typeof openNspawnBackend>[0] & TreeOptions = {},
 ) {
-  Deno.test(name, requireComponent("systemd-nspawn", "busybox", "linux-root"), async () => {
-    await using tree = await makeTree();
+  Deno.test(name, requireComponent("systemd-nspawn", "busybox", sh, "linux-root"), async () => {
+    await using tree = await makeTree({ sh });
     await using backend = openNspawnBackend(options);
     const spec = { kind: "nspawn", root: tree.root } as const;
     await body({
@@ -48,16 +48,36 @@ test("ISO-2, RUN-5: every code comes as it was, 133 and those above 128 too", as
   assert.deepEqual(exits, codes.map(exited));
 });
 
-test("ISO-2, RUN-5: death by a signal is told, and nothing is said of it", async ({ run }) => {
-  const signals = [["HUP", 1], ["INT", 2], ["KILL", 9], ["SEGV", 11], ["TERM", 15]] as const;
-  await Promise.all(signals.map(async ([signal, number]) => {
-    const { exit, err } = await run(`kill -${signal} $$`, VOLATILE);
-    assert.deepEqual(exit, { kind: "signal", signal, number });
-    assert.equal(err, "");
-  }));
-  const { exit } = await run("kill -35 $$");
-  assert.deepEqual(exit, { kind: "signal", signal: "RT35", number: 35 });
-});
+for (const sh of ["busybox", "bash", "dash"] as const) {
+  test(
+    `ISO-2, RUN-5: ${sh}: death by a signal is told, and nothing is said of it`,
+    async ({ run }) => {
+      const signals = [["HUP", 1], ["INT", 2], ["KILL", 9], ["SEGV", 11], ["TERM", 15]] as const;
+      for (const [signal, number] of signals) {
+        const { exit, err } = await run(`kill -${signal} $$`);
+        assert.deepEqual([exit, err], [{ kind: "signal", signal, number }, ""]);
+        assert.deepEqual(
+          (await run(`exit ${128 + number}`)).exit,
+          signal === "INT" ? exit : exited(128 + number),
+        );
+      }
+      const { exit } = await run("kill -35 $$");
+      assert.deepEqual(exit, { kind: "signal", signal: "RT35", number: 35 });
+    },
+    { sh },
+  );
+}
+
+test(
+  "ISO-2, RUN-18: bash: variables that the shell keeps for itself do not end it",
+  async ({ run }) => {
+    const env = { PATH: "/usr/bin:/bin", UID: "7", PPID: "8", BASHOPTS: "x", X: "a\nb'c" };
+    const { out, exit } = await run("env", { env });
+    assert.match(out, /^X=a\nb'c$/m);
+    assert.deepEqual(exit, exited(0));
+  },
+  { sh: "bash" },
+);
 
 test("ISO-2, RUN-7: what cannot be run is 127 or 126, as a shell has it", async ({ run }) => {
   const { exit } = await run("no-such-command");

@@ -70,12 +70,13 @@ export async function openSession(
   return await openIn(backend, NATIVE, findProgram(program)!, stack);
 }
 
-/** Of a busybox in a container. */
-export async function openNspawnSession(): Promise<TestSession> {
+/** Of a busybox or a bash in a container. */
+export async function openNspawnSession(sh: "busybox" | "bash" = "busybox"): Promise<TestSession> {
   await using stack = new AsyncDisposableStack();
-  const { root } = stack.use(await makeTree());
+  const { root } = stack.use(await makeTree({ sh }));
   const backend = stack.use(openNspawnBackend());
-  return await openIn(backend, { kind: "nspawn", root }, "/bin/ash", stack);
+  const program = sh === "bash" ? "/bin/bash" : "/bin/ash";
+  return await openIn(backend, { kind: "nspawn", root }, program, stack);
 }
 
 async function openIn(
