@@ -3,11 +3,11 @@
  * by that the whole tree of a run can be found and ended. Where there are none (macOS, no rights, no
  * hierarchy that may be written) a run has its process group alone.
  */
-import { text } from "../bytes.ts";
 import { quoteWord } from "../shell_word.ts";
 import {
   attempt,
   groupsIn,
+  listProcesses,
   PREFIX,
   readPlaces,
   removeGroup,
@@ -94,7 +94,7 @@ async function canJoin(file: string): Promise<boolean> {
 }
 
 function createCgroups(path: string, join: string, holders: Holders): Cgroups {
-  const listed = join === V1_JOIN ? processes : processesIn;
+  const listed = join === V1_JOIN ? listProcesses : processesIn;
   let count = 0;
   /** Released, and not empty when last seen. */
   const left: string[] = [];
@@ -151,19 +151,9 @@ function send(pid: number, signal: Deno.Signal): void {
   attempt(() => Deno.kill(pid, signal));
 }
 
-/** Empty where it is gone. Only in v2 are there groups in it, and a process is in one of them alone. */
+/** Only in v2 are there groups in it, and a process is in one of them alone. */
 const processesIn = (group: string): number[] =>
-  [...groupsIn(group), group].flatMap((one) => processes(one));
-
-function processes(group: string): number[] {
-  try {
-    return text(Deno.readFileSync(`${group}/cgroup.procs`)).split("\n").map(Number).filter((pid) =>
-      pid > 0 // 0, of another PID namespace, would be our own group to kill
-    );
-  } catch {
-    return [];
-  }
-}
+  [...groupsIn(group), group].flatMap((one) => listProcesses(one));
 
 /** A group for what is to have these limits; undefined where there can be none and none are wanted. */
 export function createCgroup(

@@ -1,7 +1,10 @@
 /** Where control groups are, and what is done to their files. They come and go under us. */
+import { text } from "../bytes.ts";
 
 /** Before the number of the process that they belong to. */
 export const PREFIX = "openbox.";
+/** The group to which an agent's own processes go, where they are in the way. */
+export const ASIDE = `${PREFIX}agent`;
 const ROOT = "/sys/fs/cgroup";
 
 /** Of one hierarchy. */
@@ -16,7 +19,8 @@ export interface Place {
 export function readPlaces(own: string): readonly Place[] {
   const places: Place[] = [];
   for (const line of own.split("\n")) {
-    const [, names, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    const [, names, own] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    const path = own?.endsWith(`/${ASIDE}`) ? own.slice(0, -`/${ASIDE}`.length) || "/" : own;
     // the watchdog keeps paths in one word of its shell
     if (names === undefined || path === undefined || /[\s*?[\\:]/.test(path)) continue;
     const controllers = names === "" ? [] : names.split(",");
@@ -72,6 +76,17 @@ export function removeGroup(group: string): boolean {
     return true;
   } catch (error) {
     return error instanceof Deno.errors.NotFound;
+  }
+}
+
+/** Those directly in the group; empty where it is gone. */
+export function listProcesses(group: string): number[] {
+  try {
+    return text(Deno.readFileSync(`${group}/cgroup.procs`)).split("\n").map(Number).filter((pid) =>
+      pid > 0 // 0, of another PID namespace, would be our own group to kill
+    );
+  } catch {
+    return [];
   }
 }
 

@@ -3,7 +3,17 @@
  * hierarchies of their own, in each of which the run gets another group.
  */
 import { OpenboxError } from "../errors.ts";
-import { attempt, PREFIX, readPlaces, removeGroup, sweep, writeControl } from "./cgroup_files.ts";
+import {
+  ASIDE,
+  attempt,
+  listProcesses,
+  PREFIX,
+  readPlaces,
+  removeGroup,
+  sweep,
+  writeControl,
+} from "./cgroup_files.ts";
+import { readProcess } from "./process_list.ts";
 
 /** What the processes of a group may have together. */
 export interface Limits {
@@ -116,10 +126,33 @@ export function openHolders(own: string, name: string): Holders {
 function enable(directory: string): void {
   const above = directory.slice(0, directory.lastIndexOf(`/${PREFIX}`));
   for (const { name } of controllersOf({ memoryBytes: 1, cpus: 1, pids: 1 })) {
-    for (const at of [above, directory]) {
+    const handDown = (at: string) =>
       attempt(() => writeControl(`${at}/cgroup.subtree_control`, `+${name}`));
-    }
+    if (!handDown(above) && stepAside(above)) handDown(above);
+    handDown(directory);
   }
+}
+
+/**
+ * A group with processes of its own hands nothing down, so ours make room: a unit with `Delegate=yes` has
+ * nobody else in its group. False where there is somebody, or nobody to move.
+ */
+export function stepAside(group: string): boolean {
+  const pids = listProcesses(group);
+  if (pids.length === 0 || !pids.every(isOurs)) return false;
+  const aside = `${group}/${ASIDE}`;
+  attempt(() => Deno.mkdirSync(aside)); // an agent before us may have
+  return pids.every((pid) =>
+    attempt(() => writeControl(`${aside}/cgroup.procs`, String(pid))) || !readProcess(pid)
+  );
+}
+
+function isOurs(pid: number): boolean {
+  for (let at: number | undefined = pid; at !== undefined && at > 1;) {
+    if (at === Deno.pid) return true;
+    at = readProcess(at)?.parent;
+  }
+  return readProcess(pid) === undefined; // it has ended meanwhile
 }
 
 function isThere(path: string): boolean {
