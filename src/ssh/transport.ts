@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
-import { Reader, str } from "./wire.ts";
+import { excerpt, Reader, str } from "./wire.ts";
 import { DISCONNECT, MESSAGE } from "./messages.ts";
 import { createProtocol, type Protocol, type Role } from "./ssh2_protocol.ts";
 
@@ -220,7 +220,7 @@ export class Transport {
   }
 
   #peerLeft(reason: number, text: string): void {
-    const why = text === "" ? "" : `: ${text}`;
+    const why = text === "" ? "" : `: ${excerpt(text)}`;
     this.#finish(
       reason === DISCONNECT.BY_APPLICATION
         ? new Error("the peer closed the connection")
