@@ -49,7 +49,7 @@ export async function startKeptShell(shell: Shell, deps: KeptDeps): Promise<Kept
     await drained.cancel();
   });
   const owned = stack.move();
-  const one = kept(shell, directory, pipes, tree, input, child.stdout, owned, deps);
+  const one = kept(shell, pipes, tree, input, child.stdout, owned, deps);
   deps.running.add(one);
   owned.defer(() => void deps.running.delete(one));
   return one;
@@ -57,7 +57,6 @@ export async function startKeptShell(shell: Shell, deps: KeptDeps): Promise<Kept
 
 function kept(
   { env }: Shell,
-  directory: string,
   pipes: NamedPipes,
   tree: Tree,
   input: WritableStreamDefaultWriter<Uint8Array>,
@@ -66,7 +65,6 @@ function kept(
   { watchdog, setsid }: KeptDeps,
 ): KeptShell {
   return {
-    directory,
     stdout,
     exit: tree.exit,
     tell: (text) => input.write(utf8(text)).catch(() => {}),
