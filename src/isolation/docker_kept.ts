@@ -52,7 +52,7 @@ export async function startKeptInContainer(
     stdout: stdout.stream,
     exit,
     tell: (text) => execution.wire.write(utf8(text)).catch(() => {}),
-    openRelay: () => openContainerRelay(container, ++count),
+    openRelay: () => openContainerRelay(container, ++count, tree.relays),
     processes: () => tree.processes(),
     interrupt: () => void tree.tellShell("INT", '"-$p"'),
     signal: (pids, signal) => tree.signal(pids, signal),
@@ -68,12 +68,14 @@ async function farewell({ wire }: Execution, isOver: () => boolean): Promise<voi
   }
 }
 
-/** Of each process its number, its parent's, and of an exec, whose parent is outside, 0. By builtins alone. */
+/** Of each process its number, its parent's and its session's; an exec's parent is outside, 0. By builtins alone. */
 const LIST = `IFS= read -r p <pid && echo "$p $$" && for d in /proc/[0-9]*; do ` +
-  `{ IFS= read -r s <$d/stat; } 2>/dev/null && { s=\${s##*) }; s=\${s#* }; echo "\${d#/proc/} \${s%% *}"; }; done`;
+  `{ IFS= read -r s <$d/stat; } 2>/dev/null && { set -- \${s##*) }; echo "\${d#/proc/} $2 $4"; }; done`;
 
 /** The shell and all that it started; not what is ours in there. */
 class Tree {
+  /** The sessions of our relays, whose own parents may have ended. */
+  readonly relays = new Set<number>();
   readonly #container: Container;
   constructor(container: Container) {
     this.#container = container;
@@ -81,18 +83,19 @@ class Tree {
   async processes(): Promise<ReadonlySet<number>> {
     const [first, ...rest] = (await this.#container.ask(LIST))?.lines ?? [];
     const [shell, control] = (first ?? "").split(" ").map(Number);
-    const parents = new Map(rest.map((line) => line.split(" ").map(Number) as [number, number]));
-    const isOurs = (pid: number): boolean => {
-      for (let at = pid;;) {
-        if (at === shell) return false;
-        if (at === control) return true;
-        const parent = parents.get(at);
-        if (parent === undefined || at === 1) return at === 1 && pid === 1;
-        if (parent === 0) return true;
-        at = parent;
+    const found = new Map(rest.map((line) => {
+      const [pid, parent, session] = line.split(" ").map(Number);
+      return [pid!, { parent: parent!, session: session! }];
+    }));
+    const isOfShell = (pid: number): boolean => {
+      if (pid === 1 || pid === shell || this.relays.has(found.get(pid)!.session)) return false;
+      for (let at = pid; at !== shell; at = found.get(at)!.parent) {
+        if (at === 1 || !found.has(at)) return true; // it was disowned, which ours never are
+        if (at === control || found.get(at)!.parent === 0) return false;
       }
+      return true;
     };
-    return new Set([...parents.keys()].filter((pid) => pid !== shell && !isOurs(pid)));
+    return new Set([...found.keys()].filter(isOfShell));
   }
   signal(pids: Iterable<number>, signal: Deno.Signal): void {
     const all = [...pids];

@@ -26,7 +26,12 @@ const SCRIPT = `trap '' HUP INT QUIT; umask 077; ` +
 /** Longer ones take an exec of their own; the control shell reads a byte at a time. */
 const SHORT_LINE = 2_000;
 
-export async function openContainerRelay(container: Container, number: number): Promise<Relay> {
+/** `sessions` has the number of its processes' session as long as there may be some. */
+export async function openContainerRelay(
+  container: Container,
+  number: number,
+  sessions: Set<number>,
+): Promise<Relay> {
   const base = `${SHARED}/${number}`;
   await using stack = new AsyncDisposableStack();
   const execution = stack.use(
@@ -66,6 +71,7 @@ export async function openContainerRelay(container: Container, number: number): 
       { hint: "images with coreutils or busybox have both" },
     );
   }
+  sessions.add(pid);
   const owned = stack.move();
 
   async function dispose(): Promise<void> {
@@ -73,6 +79,7 @@ export async function openContainerRelay(container: Container, number: number): 
     void container.ask(`rm -f ${base}.?`);
     await owned.disposeAsync();
     await reading;
+    sessions.delete(pid);
   }
   let disposed: Promise<void> | undefined;
   return {

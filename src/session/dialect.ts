@@ -29,6 +29,16 @@ export async function chooseDialect(loginShell: string, path: string): Promise<D
   return bash === undefined ? await askKind("/bin/sh") : createLineReader("bash", bash);
 }
 
+const INSIDE = ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"];
+
+/** Where a container or a tree has programs of its own: bash where it is in there, else sh. */
+export async function chooseInsideDialect(
+  find: (paths: readonly string[]) => Promise<string | undefined>,
+): Promise<Dialect> {
+  const bash = await find(INSIDE);
+  return bash === undefined ? createLoop(["/bin/sh"]) : createLineReader("bash", bash);
+}
+
 function byName(program: string): Dialect | undefined {
   switch (program.slice(program.lastIndexOf("/") + 1)) {
     case "bash":
