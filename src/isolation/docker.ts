@@ -26,7 +26,10 @@ import type { IsolationSpec } from "./spec.ts";
 /** Disposing it ends what still goes on. */
 export type DockerBackend = IsolationBackend & AsyncDisposable;
 
-export interface DockerOptions extends DockerPlace, Ownership {}
+export interface DockerOptions extends DockerPlace, Ownership {
+  /** For how long a pull may make no progress; a minute by itself. */
+  readonly pullStallMs?: number;
+}
 
 /** Asks no engine: that happens with the first command, but for what an agent before this one left. */
 export function openDockerBackend(options: DockerOptions): Promise<DockerBackend> {
@@ -46,7 +49,7 @@ export function openDockerBackend(options: DockerOptions): Promise<DockerBackend
   function connect(): Promise<Connected> {
     opened ??= openEngine(options).then((engine) => ({
       engine,
-      puller: createPuller(engine, options),
+      puller: createPuller(engine, options, options.pullStallMs),
     }));
     opened.catch(() => opened = undefined);
     return opened;

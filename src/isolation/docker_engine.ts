@@ -42,6 +42,8 @@ export interface ProgressStream extends AsyncIterable<Uint8Array> {
 export interface CallOptions extends AbortOptions {
   /** For the engine to answer, in milliseconds. */
   readonly ms?: number;
+  /** What is told where it does not. */
+  late?(): Error;
 }
 
 export interface Engine {
@@ -62,16 +64,16 @@ export async function openEngine(place: DockerPlace): Promise<Engine> {
   const docker: Dockerode = new Docker({ ...address(endpoint), timeout: SILENCE_MS });
   return {
     endpoint,
-    async call(act, { ms = ANSWER_MS, signal } = {}) {
-      using limit = deadline(ms, () => silent(endpoint, ms), { signal });
+    async call(act, { ms = ANSWER_MS, late = () => silent(endpoint, ms), signal } = {}) {
+      using limit = deadline(ms, late, { signal });
       try {
         return await abortable(act(docker), limit.signal);
       } catch (error) {
         throw translate(error, endpoint);
       }
     },
-    async stream(path, body, { ms = ANSWER_MS, signal } = {}) {
-      using limit = deadline(ms, () => silent(endpoint, ms), { signal });
+    async stream(path, body, { ms = ANSWER_MS, late = () => silent(endpoint, ms), signal } = {}) {
+      using limit = deadline(ms, late, { signal });
       try {
         return await hijack(endpoint, path, body, limit.signal);
       } catch (error) {

@@ -10,6 +10,8 @@ export interface MarkedOutput {
   push(bytes: Uint8Array): Promise<void> | undefined;
   /** The stream has ended. */
   end(): void;
+  /** Nobody reads any more: what is kept is dropped, what comes is too. */
+  drop(): void;
   /** The exit code behind the mark; undefined where the stream ended without. */
   readonly ended: Promise<number | undefined>;
 }
@@ -57,8 +59,15 @@ export function createMarkedOutput(
     keep(all.subarray(0, at));
   };
 
+  const drop = () => {
+    givenUp = true;
+    kept.length = size = 0;
+    room.resolve();
+  };
+
   return {
     ended: ended.promise,
+    drop,
     push(bytes) {
       if (isOver) return;
       if (mark) search(bytes, mark);
@@ -84,9 +93,7 @@ export function createMarkedOutput(
         controller.enqueue(bytes);
       },
       cancel() {
-        givenUp = true;
-        kept.length = size = 0;
-        room.resolve();
+        drop();
         if (!isOver) onUnread();
       },
     }, { highWaterMark: 0 }),

@@ -1,11 +1,12 @@
 /** One command in a container of its own, as a Process. */
-import { utf8 } from "../bytes.ts";
+import { concat, findBytes, text, utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
+import { OpenboxError } from "../errors.ts";
 import type { Command, Exit, Process, ScreenSize } from "./backend.ts";
 import { type Container, type Execution, SHARED } from "./docker_container.ts";
-import type { Engine } from "./docker_engine.ts";
-import { readFrames } from "./docker_frames.ts";
-import { createMarkedOutput } from "./docker_output.ts";
+import { type Engine, toldRefusal } from "./docker_engine.ts";
+import { readFrames, type Take } from "./docker_frames.ts";
+import { createMarkedOutput, type MarkedOutput } from "./docker_output.ts";
 import { toExit } from "./docker_exit.ts";
 
 /** Between SIGTERM and SIGKILL: both, and the wait for the end, fit into two seconds. */
@@ -17,13 +18,14 @@ const KILL_MS = 1_000;
 /** For a command that nobody reads any more to find that out by itself. */
 const UNREAD_MS = 500;
 const POLL_MS = 20;
+const OURS = 2;
 
 /**
- * Around the command, in the place of a parent: it says where its group is, and behind its last byte how it
- * ended. What the shell itself has to say of a child that a signal ended is not the command's.
+ * Around the command, in the place of a parent: it says where its group is, and on both outputs, before
+ * the command's first byte and behind its last, that it began and how it ended. What the shell itself has to say of a child that a signal ended is not the command's.
  */
 const WRAPPER = `trap : HUP INT QUIT TERM PIPE ALRM USR1 USR2; echo $$ >${SHARED}/pid; ` +
-  `exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); s=$?; ` +
+  `printf %s "$0"; printf %s "$0" >&2; exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); s=$?; ` +
   `printf '%s%03d' "$0" "$s"; printf '%s%03d' "$0" "$s" >&3; exit "$s"`;
 
 /** A terminal ends with the process that leads its session. It waits until it has its size. */
@@ -52,9 +54,14 @@ export async function startInContainer(
       tty: terminal !== undefined,
     }),
   );
-  const screen = terminal && openScreen(terminal, execution, container, engine);
+  const screen = terminal && await openScreen(terminal, execution, container, engine);
   const owned = stack.move();
-  return ownExecution({ container, execution, screen, mark: utf8(mark), owned });
+  try {
+    return await ownExecution({ container, execution, screen, mark: utf8(mark), owned });
+  } catch (error) {
+    await owned.disposeAsync();
+    throw error;
+  }
 }
 
 /** Undefined where it cannot be an argument: those are text, and of 128 KiB at most. */
@@ -98,22 +105,30 @@ export async function putFile(
 
 interface Screen {
   resize(size: ScreenSize): void;
+  /** Once the sizes so far have reached it. */
+  readonly settled: Promise<void>;
 }
 
-/** The sizes reach the engine one after another; with the first the command begins. */
-function openScreen(
+/** With the first size the command begins; more of them reach the engine one after another. */
+async function openScreen(
   first: ScreenSize,
   { id }: Execution,
   container: Container,
   engine: Engine,
-): Screen {
+): Promise<Screen> {
   const apply = ({ cols, rows }: ScreenSize) =>
-    engine.call((docker) => docker.getExec(id).resize({ w: cols, h: rows })).catch(() => {});
-  let wanted: ScreenSize | undefined;
-  let last: Promise<unknown> = apply(first).then(() =>
-    container.ask("{ echo >go; } 2>/dev/null & :")
-  );
+    engine.call((docker) => docker.getExec(id).resize({ w: cols, h: rows }));
+  try {
+    await apply(first); // which waits for the exec to be there
+  } catch (error) {
+    throw toldRefusal(error, "start the command");
+  }
+  await container.ask("{ echo >go; } 2>/dev/null & :");
+  let wanted: ScreenSize | undefined, last = Promise.resolve();
   return {
+    get settled() {
+      return last;
+    },
     resize(size) {
       const isWaiting = wanted !== undefined;
       wanted = size;
@@ -121,7 +136,7 @@ function openScreen(
       last = last.then(async () => {
         const now = wanted!;
         wanted = undefined;
-        await apply(now);
+        await apply(now).catch(() => {}); // the command has ended
       });
     },
   };
@@ -135,7 +150,9 @@ interface Owned {
   readonly owned: AsyncDisposableStack;
 }
 
-function ownExecution({ container, execution, screen, mark, owned }: Owned): Process {
+async function ownExecution(
+  { container, execution, screen, mark, owned }: Owned,
+): Promise<Process> {
   const { wire } = execution;
   let exited = false, unreadAt: number | undefined;
   /** As a pipe without a reader does it. */
@@ -149,35 +166,36 @@ function ownExecution({ container, execution, screen, mark, owned }: Owned): Pro
   };
   const stdout = createMarkedOutput(screen ? undefined : mark, onUnread);
   const stderr = createMarkedOutput(screen ? undefined : mark, onUnread);
+  const beginnings = [createBeginning(mark), createBeginning(mark)] as const;
   const reading = screen
     ? readRaw(wire, (bytes) => stdout.push(bytes))
-    : readFrames(wire, (bytes) => stdout.push(bytes), (bytes) => stderr.push(bytes));
+    : readFrames(wire, behind(beginnings[0], stdout), behind(beginnings[1], stderr));
   if (screen) stderr.end();
   reading.finally(() => {
+    for (const beginning of beginnings) beginning.end();
     stdout.end();
     stderr.end();
   });
+  if (!screen) await Promise.all(beginnings.map(({ over }) => over));
   const exit: Promise<Exit> = Promise.all([stdout.ended, stderr.ended])
     .then(async (told) =>
       toExit(told.find((code) => code !== undefined) ?? await execution.exitCode())
     )
     .finally(() => exited = true);
 
-  /** It may not have begun yet. */
-  async function signalGroup(signal: string): Promise<void> {
-    for (let waited = 0; !exited && waited < KILL_MS; waited += POLL_MS) {
-      const answer = await container.ask(
-        `{ IFS= read -r p <pid; } 2>/dev/null && ${send(signal, '"-$p"')}`,
-      );
-      if (!answer || answer.code === 0) return;
-      await systemClock.sleep(POLL_MS);
-    }
-  }
+  const signalGroup = (signal: string) =>
+    void container.ask(`IFS= read -r p <pid && ${send(signal, '"-$p"')}`);
   /** All but our own shell. */
   const signalAll = (signal: string) => void container.ask(send(signal, "-1"));
 
-  async function exitsWithin(ms: number): Promise<boolean> {
-    for (const deadline = performance.now() + ms; !exited;) {
+  /** What is in there besides the engine's init and our own shell. */
+  async function isGone(): Promise<boolean> {
+    if (!exited) return false;
+    const answer = await container.ask("set -- /proc/[0-9]*; echo $#");
+    return answer === undefined || Number(answer.lines[0]) <= OURS;
+  }
+  async function goneWithin(ms: number): Promise<boolean> {
+    for (const deadline = performance.now() + ms; !await isGone();) {
       if (performance.now() > deadline) return false;
       await systemClock.sleep(POLL_MS);
     }
@@ -187,12 +205,12 @@ function ownExecution({ container, execution, screen, mark, owned }: Owned): Pro
     if (screen) {
       signalAll("HUP");
       signalAll("CONT"); // a job that is stopped hears it only then
-      if (await exitsWithin(HANGUP_MS)) return;
+      if (await goneWithin(HANGUP_MS)) return;
     }
     signalAll("TERM");
-    if (await exitsWithin(screen ? GRACE_MS - HANGUP_MS : GRACE_MS)) return;
+    if (await goneWithin(screen ? GRACE_MS - HANGUP_MS : GRACE_MS)) return;
     signalAll("KILL");
-    if (await exitsWithin(KILL_MS)) return;
+    if (await goneWithin(KILL_MS)) return;
     await owned.disposeAsync();
   }
   let terminated: Promise<void> | undefined;
@@ -200,13 +218,17 @@ function ownExecution({ container, execution, screen, mark, owned }: Owned): Pro
 
   async function dispose(): Promise<void> {
     if (!exited) await terminate();
+    for (const output of [stdout, stderr]) output.drop();
     await owned.disposeAsync();
     await reading;
   }
   let disposed: Promise<void> | undefined;
   return {
     stdin: new WritableStream<Uint8Array>({
-      write: (bytes) => wire.write(bytes),
+      async write(bytes) {
+        await screen?.settled; // what is typed after a change of size finds it made
+        await wire.write(bytes);
+      },
       close: () => screen ? undefined : wire.closeWrite().catch(() => {}),
     }),
     stdout: stdout.stream,
@@ -215,13 +237,53 @@ function ownExecution({ container, execution, screen, mark, owned }: Owned): Pro
     kill(signal) {
       if (exited) return;
       if (signal === "SIGKILL") signalAll("KILL");
-      else void signalGroup(signal.slice("SIG".length));
+      else signalGroup(signal.slice("SIG".length));
     },
     resize: (size) => screen?.resize(size),
     terminate,
     [Symbol.asyncDispose]: () => disposed ??= dispose(),
   };
 }
+
+interface Beginning {
+  /** Throws `unavailable` where the stream ended before. */
+  readonly over: Promise<void>;
+  /** What of it comes behind the mark. */
+  take(bytes: Uint8Array): Uint8Array;
+  end(): void;
+}
+
+/** Until its mark it is the engine that writes to an output: why it could not start the command. */
+function createBeginning(mark: Uint8Array): Beginning {
+  const over = Promise.withResolvers<void>();
+  over.promise.catch(() => {}); // on a terminal nobody waits for it
+  let isOver = false, head: Uint8Array = new Uint8Array();
+  return {
+    over: over.promise,
+    take(bytes) {
+      if (isOver) return bytes;
+      head = concat([head, bytes]).subarray(0, MAX_HEAD);
+      if (head.length < mark.length || findBytes(head, mark) !== 0) return NOTHING;
+      isOver = true;
+      over.resolve();
+      return head.subarray(mark.length);
+    },
+    end() {
+      over.reject(
+        new OpenboxError("unavailable", `Docker cannot start the command: ${text(head).trim()}`, {
+          hint: "docker's own log on the node says more",
+        }),
+      );
+    },
+  };
+}
+
+const NOTHING = new Uint8Array(), MAX_HEAD = 128 * 1024;
+
+const behind = (beginning: Beginning, output: MarkedOutput): Take => (bytes) => {
+  const rest = beginning.take(bytes);
+  if (rest.length > 0) return output.push(rest);
+};
 
 /** busybox's kill knows no `--`, dash's needs it. */
 export const send = (signal: string, target: string): string =>

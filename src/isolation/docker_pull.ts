@@ -33,7 +33,9 @@ export function createPuller(engine: Engine, place: DockerPlace, stallMs = STALL
   const begin = (image: string): Pull => {
     const watchers = new Set<(text: string) => void>(), giveUp = new AbortController();
     const tell = (text: string) => watchers.forEach((watcher) => watcher(text));
-    const done = pullImage(image, { engine, place, stallMs, tell, signal: giveUp.signal })
+    const deps = { engine, place, stallMs, tell, signal: giveUp.signal };
+    // whoever began it is there by then to be told of its first step
+    const done = Promise.resolve().then(() => pullImage(image, deps))
       .finally(() => going.delete(image));
     done.catch(() => {}); // told to those who wait
     const pull = { done, watchers, waiting: 0, giveUp };
@@ -83,7 +85,7 @@ async function pullImage(
   try {
     const stream = await engine.call(
       (docker) => docker.createImage(auth, toQuery(image)),
-      { ms: stallMs, signal },
+      { ms: stallMs, late: stalled, signal },
     );
     let timer: ReturnType<typeof setTimeout> | undefined, late = false;
     const watch = () => {
