@@ -5,25 +5,27 @@
 import type { VerifiedUser } from "../ca/verifier.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
-import type { IsolationBackend, Process } from "../isolation/backend.ts";
+import type { IsolationBackend, Process, RunOptions } from "../isolation/backend.ts";
 import { formatIsolation, type IsolationSpec, NATIVE, parseIsolation } from "../isolation/spec.ts";
 import { log } from "../log.ts";
 import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
 import { equalBytes, utf8 } from "../bytes.ts";
-import { quoteWord } from "../shell_word.ts";
 import { isSessionName } from "../api/fields.ts";
-import { chooseDialect } from "../session/dialect.ts";
+import { PROGRESS_REQUEST } from "../api/run.ts";
 import type { SessionKey, SessionStart, SessionTable, Turn } from "../session/table.ts";
-import { type Login, loginEnvironment } from "./login.ts";
+import type { Logins } from "./logins.ts";
+import { type Place, placeInside, placeOnMachine } from "./place.ts";
+import { type AllowedRun, allowRun, type PathLookup } from "./policy.ts";
+import type { AgentRules } from "./rules.ts";
 import { type Ended, logFields, type SessionEnd, tell } from "./run_end.ts";
-import { readWantedRun, type WantedRun } from "./run_request.ts";
+import { isOurs, readWantedRun, type WantedRun } from "./run_request.ts";
 
 export interface ExecDeps {
   readonly backends: readonly IsolationBackend[];
+  readonly rules: AgentRules;
+  readonly lookup: PathLookup;
   readonly sessions: Pick<SessionTable, "enter" | "end">;
-  readonly login: Login;
-  /** PATH of the login's login shell. */
-  readonly path: Promise<string>;
+  readonly logins: Logins;
   readonly nodeId: string;
   readonly clock: Clock;
   /** Aborts when the agent ends: what runs is ended with it. */
@@ -52,17 +54,18 @@ export async function serveChannel(
   await using stack = new AsyncDisposableStack();
   try {
     wanted = await readWantedRun(channel);
-    const session = checkPermission(user, wanted, deps.login);
+    const session = checkPermission(user, wanted);
     if (wanted.kind === "end_session") {
       await deps.sessions.end(session!);
       return await finish(SESSION_ENDED, wanted.runId, { created: false, ended: true });
     }
-    const start = await prepareStart(user, wanted, deps);
+    using patience = startPatience(channel, wanted, deps);
+    const start = await prepareStart(user, wanted, deps, patience.options);
     if (session) {
-      turn = stack.use(await takeTurn(session, start, wanted, channel, deps));
+      turn = stack.use(await takeTurn(session, toSessionStart(start), wanted, channel, deps));
       // a run of a session without a line is refused by checkPermission
       process = await turn.run({ ...wanted, line: wanted.line! });
-    } else process = stack.use(await startRun(start, wanted, deps));
+    } else process = stack.use(await startRun(start, wanted, patience.options));
   } catch (error) {
     const failure = toOpenboxError(error);
     const kind = failure.code === "lost" ? "lost" : "not_started";
@@ -77,11 +80,18 @@ const SESSION_ENDED: Ended = { kind: "exit", code: 0 };
 const stateOf = ({ created, ended }: Turn): SessionEnd => ({ created, ended });
 
 /** In what the command starts, or the session that it is the first command of. */
+interface Start {
+  readonly backend: IsolationBackend;
+  readonly allowed: AllowedRun;
+  readonly place: Place;
+}
+
 async function prepareStart(
   user: VerifiedUser,
-  { isolation }: WantedRun,
-  { backends, login, path, nodeId }: ExecDeps,
-): Promise<SessionStart> {
+  { isolation, confinement }: WantedRun,
+  { backends, rules, lookup, logins, nodeId }: ExecDeps,
+  options: RunOptions,
+): Promise<Start> {
   const spec = chooseIsolation(user.isolation, isolation);
   const backend = backends.find(({ kind }) => kind === spec.kind);
   if (!backend) {
@@ -91,32 +101,75 @@ async function prepareStart(
       { hint: `it has ${backends.map(({ kind }) => kind).join(", ")}` },
     );
   }
-  const loginPath = await path;
+  const allowed = await allowRun({ spec, login: user.login, confinement }, rules, lookup);
+  const place = spec.kind === "native"
+    ? placeOnMachine(await logins.find(allowed.login), nodeId)
+    : placeInside(allowed.spec, backend, { lang: logins.own.lang, nodeId, options });
+  return { backend, allowed, place };
+}
+
+async function startRun(
+  { backend, allowed, place }: Start,
+  wanted: WantedRun,
+  options: RunOptions,
+): Promise<Process> {
+  const { line, terminal, cwd, env } = wanted;
+  return await backend.run(allowed.spec, {
+    line: line ?? await place.shellLine(),
+    env: { ...place.env, ...(terminal && { TERM: terminal.term }), ...env },
+    cwd: place.cwd(cwd),
+    confinement: allowed.confinement,
+    account: place.account,
+    terminal,
+  }, options);
+}
+
+const toSessionStart = ({ backend, allowed, place }: Start): SessionStart => ({
+  backend,
+  spec: allowed.spec,
+  asked: allowed.asked,
+  env: place.env,
+  cwd: place.cwd(undefined),
+  confinement: allowed.confinement,
+  account: place.account,
+  dialect: () => place.dialect(),
+});
+
+/**
+ * Until the command has started: how long somebody waits for it, which is as long as its caller does, the
+ * agent goes on, and the time-out lasts that was set for it. Our own client is told how far it is.
+ */
+function startPatience(
+  channel: ServerChannel<VerifiedUser>,
+  { timeoutMs }: WantedRun,
+  { clock, stopping }: ExecDeps,
+): { readonly options: RunOptions } & Disposable {
+  const over = new AbortController(), late = new AbortController();
+  if (timeoutMs !== undefined) {
+    sleepLong(timeoutMs, clock, over.signal).then(() => late.abort(notInTime(timeoutMs)), () => {});
+  }
+  let told = false;
+  const tellProgress = (text: string) => {
+    if (over.signal.aborted || !isOurs(channel)) return;
+    told = text !== "";
+    channel.sendRequest(PROGRESS_REQUEST, utf8(text));
+  };
   return {
-    backend,
-    spec,
-    env: loginEnvironment(login, { path: loginPath, nodeId }),
-    cwd: login.home,
-    dialect: () => chooseDialect(login.shell, loginPath),
+    options: {
+      signal: AbortSignal.any([channel.closed, stopping, late.signal]),
+      onProgress: tellProgress,
+    },
+    [Symbol.dispose]() {
+      if (told) tellProgress("");
+      over.abort(DONE);
+    },
   };
 }
 
-function startRun(
-  { backend, spec, env }: SessionStart,
-  wanted: WantedRun,
-  { login }: ExecDeps,
-): Promise<Process> {
-  const { line, terminal, cwd } = wanted;
-  return backend.run(spec, {
-    line: line ?? loginShell(login),
-    env: { ...env, ...(terminal && { TERM: terminal.term }), ...wanted.env },
-    cwd: cwd?.startsWith("/") ? cwd : cwd ? `${login.home}/${cwd}` : login.home,
-    terminal,
+const notInTime = (ms: number) =>
+  new OpenboxError("unavailable", `The command did not start within ${ms / 1000} s, its time-out`, {
+    hint: "is it the pull of an image? docker pull on the node, or a longer time-out",
   });
-}
-
-/** On a terminal it is interactive by itself; without one it reads commands from its input. */
-const loginShell = ({ shell }: Login): Uint8Array => utf8(`exec ${quoteWord(shell)} -l`);
 
 /** Waits in the session's line as long as the caller does, and the time-out that it set. */
 async function takeTurn(
@@ -148,7 +201,6 @@ const busy = ({ name }: SessionKey) =>
 function checkPermission(
   user: VerifiedUser,
   { kind, line, terminal }: WantedRun,
-  login: Login,
 ): SessionKey | undefined {
   const { userId, session: name } = user;
   if (name !== undefined && !isSessionName(name)) {
@@ -161,12 +213,6 @@ function checkPermission(
     throw new OpenboxError("not_supported", "A session has no terminal, and needs a command", {
       hint: "give a command, or leave the session out",
     });
-  }
-  if (user.login !== undefined && user.login !== login.name) {
-    throw new OpenboxError(
-      "not_supported",
-      `This node runs commands as ${login.name} only, not as ${JSON.stringify(user.login)}`,
-    );
   }
   if (terminal && !user.permitPty) {
     throw new OpenboxError("cert_refused", "The certificate allows no terminal", {

@@ -3,7 +3,8 @@ import { userInfo } from "node:os";
 import { abortable, deadline } from "../abort.ts";
 import { text, utf8 } from "../bytes.ts";
 import type { Host } from "../host.ts";
-import type { IsolationBackend } from "../isolation/backend.ts";
+import { OpenboxError } from "../errors.ts";
+import type { Account, IsolationBackend } from "../isolation/backend.ts";
 import { NATIVE } from "../isolation/spec.ts";
 import { log } from "../log.ts";
 import { quoteWord } from "../shell_word.ts";
@@ -14,18 +15,65 @@ export interface Login {
   readonly home: string;
   readonly shell: string;
   readonly lang: string;
+  /** Undefined: the agent's own. */
+  readonly account?: Account;
 }
 
 /** The agent's own user, as the system knows it: its variables may say something else. */
 export async function readLogin(host: Host): Promise<Login> {
   const { name, home, shell } = readAccount(host);
-  const isThere = await Deno.stat(home).then((info) => info.isDirectory, () => false);
   return {
     name,
-    home: isThere ? home : "/",
+    home: await usableHome(home),
     shell,
     lang: host.env("LANG") ?? (Deno.build.os === "darwin" ? "en_US.UTF-8" : "C.UTF-8"),
   };
+}
+
+const usableHome = async (home: string): Promise<string> =>
+  await Deno.stat(home).then((info) => info.isDirectory, () => false) ? home : "/";
+
+/**
+ * Another user of this machine, as the system knows it by now. Throws `login_not_allowed` where it knows
+ * none of this name, and `not_supported` where openbox cannot run commands as one.
+ */
+export async function findLogin(name: string, { lang }: Pick<Login, "lang">): Promise<Login> {
+  if (Deno.build.os !== "linux") {
+    throw new OpenboxError("not_supported", `Cannot run commands as ${name}: on Linux alone`, {
+      hint: "an agent of its own, started as that user, can",
+    });
+  }
+  const [found, , uid, gid, , home, shell] = (await lookUp(name)).split(":");
+  const account = { name, uid: Number(uid), gid: Number(gid) };
+  if (found !== name || !Number.isInteger(account.uid) || !Number.isInteger(account.gid)) {
+    throw new OpenboxError("login_not_allowed", `This node has no login ${name}`);
+  }
+  return { name, home: await usableHome(home || "/"), shell: shell || "/bin/sh", lang, account };
+}
+
+/** As many systems have their users elsewhere than in /etc/passwd. */
+const LOOK_UP_MS = 10_000, NOT_FOUND = 2;
+
+async function lookUp(name: string): Promise<string> {
+  using limit = deadline(LOOK_UP_MS, () => new Error("too slow"));
+  const { success, code, stdout } = await new Deno.Command("getent", {
+    args: ["passwd", "--", name],
+    stdin: "null",
+    stderr: "null",
+    signal: limit.signal,
+  }).output().catch((cause) => {
+    throw new OpenboxError("unavailable", `Cannot look up the login ${name}: ${cause.message}`, {
+      hint: "the node needs getent",
+      cause,
+    });
+  });
+  if (success) return text(stdout).split("\n")[0]!;
+  if (code === NOT_FOUND) {
+    throw new OpenboxError("login_not_allowed", `This node has no login ${name}`);
+  }
+  throw new OpenboxError("unavailable", `Cannot look up the login ${name}`, {
+    hint: `getent passwd ${name}, on the node, says more`,
+  });
 }
 
 function readAccount(host: Host): { name: string; home: string; shell: string } {
@@ -87,6 +135,7 @@ async function askShell(login: Login, backend: IsolationBackend): Promise<string
     line: utf8(`exec ${quoteWord(login.shell)} -l -c ${quoteWord(ask)} 2>/dev/null`),
     env,
     cwd: login.home,
+    account: login.account,
   });
   using limit = deadline(SHELL_MS, () => new Error("the login shell does not end"));
   limit.signal.addEventListener("abort", () => void process.terminate(), { once: true });

@@ -1,9 +1,17 @@
 /** What a channel asks to be run: the header of our own subsystem, or a stock client's exec. */
 import * as v from "valibot";
 import { abortable, deadline } from "../abort.ts";
-import { isEnvName, MAX_RUN_REQUEST, RUN_SUBSYSTEM, RunRequest } from "../api/run.ts";
+import {
+  isEnvName,
+  MAX_RUN_REQUEST,
+  RUN_SUBSYSTEM,
+  type RunLimits,
+  RunRequest,
+} from "../api/run.ts";
 import { concat, fromBase64 } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
+import type { Confinement } from "../isolation/backend.ts";
+import { isGpus, parseMount } from "../isolation/confinement.ts";
 import type { ByteSource, ServerChannel } from "../ssh/channel.ts";
 import { clampSize, isTerm, type TerminalRequest } from "../ssh/screen.ts";
 
@@ -19,6 +27,8 @@ export interface WantedRun {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string | undefined;
   readonly timeoutMs: number | undefined;
+  /** Empty where nothing is to be held besides the isolation. */
+  readonly confinement: Confinement;
   /** What `OPENBOX_ISOLATION` asks for. */
   readonly isolation: string | undefined;
   /** Input that came with the header already. */
@@ -52,6 +62,7 @@ export async function readWantedRun(channel: ServerChannel<unknown>): Promise<Wa
         env,
         cwd: undefined,
         timeoutMs: undefined,
+        confinement: {},
         isolation,
         input: new Uint8Array(),
       };
@@ -103,15 +114,14 @@ function parseHeader(bytes: Uint8Array): Omit<WantedRun, "input"> {
   }
   const parsed = v.safeParse(RunRequest, json);
   if (!parsed.success) throw malformed(parsed.issues[0]);
-  const { run_id, command, pty, env, cwd, timeout_ms, ...rest } = parsed.output;
-  refuseLater(rest);
+  const { kind, run_id, command, pty, env, cwd, timeout_ms, ...limits } = parsed.output;
   const line = command === undefined ? undefined : fromBase64(command);
   if (command !== undefined && !line) {
     throw new OpenboxError("bad_request", "The run's command is not base64");
   }
-  const terminal = pty && toTerminal(pty), { kind } = rest;
+  const terminal = pty && toTerminal(pty), confinement = toConfinement(limits);
   for (const [name, value] of Object.entries(env)) checkVariable(name, value);
-  const wanted = { kind, runId: run_id, line, terminal, env, cwd };
+  const wanted = { kind, runId: run_id, line, terminal, env, cwd, confinement };
   return { ...wanted, timeoutMs: timeout_ms, isolation: undefined };
 }
 
@@ -135,11 +145,21 @@ function malformed(issue: v.BaseIssue<unknown>): OpenboxError {
   return new OpenboxError("bad_request", `The run's header is malformed at ${at}`);
 }
 
-/** What is defined and comes with later versions. */
-function refuseLater({ kind: _, ...rest }: Pick<v.InferOutput<typeof RunRequest>, "kind">): void {
-  for (const [name, value] of Object.entries(rest)) {
-    if (value !== undefined) throw notYet(`${JSON.stringify(name)} of a run`);
+function toConfinement({ limits, mounts, gpus, net, volatile }: RunLimits): Confinement {
+  const { memory_bytes, cpus, pids, shm_bytes } = limits ?? {};
+  if (gpus !== undefined && !isGpus(gpus)) {
+    throw new OpenboxError("bad_request", "The run's header names GPUs in no form that is known");
   }
+  return {
+    ...(memory_bytes !== undefined && { memoryBytes: memory_bytes }),
+    ...(cpus !== undefined && { cpus }),
+    ...(pids !== undefined && { pids }),
+    ...(shm_bytes !== undefined && { shmBytes: shm_bytes }),
+    ...(gpus !== undefined && { gpus }),
+    ...(net !== undefined && { net }),
+    ...(mounts && mounts.length > 0 && { mounts: mounts.map(parseMount) }),
+    ...(volatile && { volatile }),
+  };
 }
 
 function checkVariable(name: string, value: string): void {

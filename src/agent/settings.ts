@@ -1,4 +1,4 @@
-/** What an agent is started with: flags over environment over default, read once and here. */
+/** What an agent is started with: flags over environment over agent.toml over default, read once and here. */
 import * as v from "valibot";
 import { nameText, tagList } from "../api/fields.ts";
 import { type EnrollToken, parseEnrollToken } from "../ca/enroll_proof.ts";
@@ -8,6 +8,7 @@ import { homePaths } from "../home/paths.ts";
 import { readStdinText, readTextFile } from "../home/text_file.ts";
 import { type Host, isOn } from "../host.ts";
 import { type Address, isUnspecified, parseAddress } from "../transport/address.ts";
+import { type AgentRules, readAgentRules } from "./rules.ts";
 
 /** The flags of `openbox agent`. */
 export interface AgentFlags {
@@ -24,9 +25,13 @@ export interface AgentFlags {
 
 /** Undefined is what nobody said: an enrolled agent then does as it did. */
 export interface AgentSettings {
+  /** The agent's own files. */
+  readonly agentDir: string;
   readonly statePath: string;
   /** Where the sessions' files are. */
   readonly sessionsDir: string;
+  /** What the node's owner allows. */
+  readonly rules: AgentRules;
   readonly server: ServerUrl | undefined;
   readonly enrollToken: EnrollToken | undefined;
   /** What to listen on. */
@@ -44,7 +49,7 @@ export interface AgentSettings {
 
 export const AGENT_PORT = 7600;
 
-/** Throws `bad_setting`, or `bad_file` for a file that a flag names. */
+/** Throws `bad_setting`, or `bad_file` and `unsafe_file` for a file. */
 export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<AgentSettings> {
   const text = (flag: string | undefined, variable: string) => flag || host.env(variable);
   const address = (flag: string | undefined, name: string, variable: string) => {
@@ -62,8 +67,10 @@ export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<
   }
   const tlsCa = text(flags.tlsCa, "OPENBOX_TLS_CA");
   return {
+    agentDir: homePaths(host).agentDir,
     statePath: homePaths(host).agentState,
     sessionsDir: homePaths(host).agentSessions,
+    rules: await readAgentRules(homePaths(host).agentRules),
     server: server
       ? parseServerUrl(server, flags.server ? "--server" : "OPENBOX_SERVER")
       : undefined,

@@ -9,6 +9,7 @@ import { writePrivateFile } from "../home/private_file.ts";
 import type { Host } from "../host.ts";
 import { newBootId } from "../ids.ts";
 import type { IsolationBackend } from "../isolation/backend.ts";
+import { openDockerBackend } from "../isolation/docker.ts";
 import { openNativeBackend } from "../isolation/native.ts";
 import { log, startLog } from "../log.ts";
 import { openSessionTable } from "../session/table.ts";
@@ -25,8 +26,11 @@ import { serveChannel } from "./exec.ts";
 import { type Access, chooseAccess, contradictions, usableState } from "./enrolled.ts";
 import { beat } from "./heartbeat.ts";
 import { localAddress } from "./local_address.ts";
-import { readLogin, readLoginPath } from "./login.ts";
+import { readLogin } from "./login.ts";
+import { openLogins } from "./logins.ts";
 import { LiveNode } from "./node.ts";
+import { openPathLookup } from "./path_lookup.ts";
+import { requireUsable } from "./policy.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { sessionFiles } from "./session_files.ts";
 import { logSshEvent } from "./ssh_log.ts";
@@ -35,6 +39,7 @@ import { type NodeState, readNodeState, writeNodeState } from "./state.ts";
 
 export interface AgentOverrides {
   readonly transport?: Transport;
+  /** In the place of native. */
   readonly backend?: IsolationBackend & AsyncDisposable;
   readonly localAddress?: typeof localAddress;
 }
@@ -61,13 +66,13 @@ export async function startAgent(
   for (const note of contradictions(settings, stored)) log("agent").warn(note);
   const access = chooseAccess(settings, stored);
 
-  const backend = stack.use(overrides.backend ?? await openNativeBackend());
-  const login = await readLogin(host);
-  const path = readLoginPath(login, backend);
-  const sessions = stack.use(
-    await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
-  );
-
+  const { rules } = settings;
+  const native = stack.use(overrides.backend ?? await openNativeBackend());
+  const own = await readLogin(host);
+  const logins = openLogins({ own, native, path: rules.commandPath });
+  const { agentDir } = settings;
+  const lookup = openPathLookup({ ownLogin: own.name, home: own.home, agentDir });
+  requireUsable(rules, lookup);
   const gate: { ssh?: SshServer } = {};
   const door = stack.use(
     await openAgentDoor(settings, access.server, overrides, (conn) => {
@@ -78,6 +83,16 @@ export async function startAgent(
 
   const state = stored ?? await becomeNode(settings, access, door, host);
   const node = new LiveNode(settings.statePath, state);
+  const { nodeId } = state, bootId = newBootId();
+  const { env } = host;
+  const docker = stack.use(
+    openDockerBackend({ env, home: own.home, owner: nodeId, boot: bootId }),
+  );
+  const backends: readonly IsolationBackend[] = [native, docker];
+  const sessions = stack.use(
+    await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
+  );
+  const deps = { backends, rules, lookup, sessions, logins, nodeId, clock };
   const ending = new AbortController(), running = new Set<Promise<void>>();
   const ssh = createSshServer<VerifiedUser>({
     identity: () => ({ key: node.state.hostKey, certificate: node.state.hostCert.blob }),
@@ -86,7 +101,6 @@ export async function startAgent(
     acceptSubsystem,
     permitPty: (user) => user.permitPty,
     async onChannel(channel) {
-      const deps = { backends: [backend], sessions, login, path, nodeId: state.nodeId, clock };
       const run = serveChannel(channel, { ...deps, stopping: ending.signal });
       running.add(run);
       await run.finally(() => running.delete(run));
@@ -105,7 +119,7 @@ export async function startAgent(
   const ended = beat({
     control,
     clock,
-    bootId: newBootId(),
+    bootId,
     node,
     addr: (options) => door.look(options),
     sessions,
@@ -126,7 +140,7 @@ export async function startAgent(
   if (signal.aborted) throw signal.reason;
   const owned = stack.move();
   return {
-    nodeId: state.nodeId,
+    nodeId,
     name: state.name,
     ended,
     get addr() {

@@ -41,3 +41,6 @@ export const arch = v.picklist(["amd64", "arm64"]);
 
 /** Epoch seconds. */
 export const seconds = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+
+/** A user of an operating system, by name; a number would be taken for somebody's uid. */
+export const isLogin = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/.test(name);

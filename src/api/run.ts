@@ -3,6 +3,8 @@ import * as v from "valibot";
 
 export const RUN_SUBSYSTEM = "openbox-run@openbox.io";
 export const OUTCOME_REQUEST = "openbox-outcome@openbox.io";
+/** A line of text on how far it is, before the command has started; empty once that is over. */
+export const PROGRESS_REQUEST = "openbox-progress@openbox.io";
 /** The request's JSON, in bytes: more is `command_too_long`, on both ends. */
 export const MAX_RUN_REQUEST = 8 * 1024 * 1024;
 
@@ -21,17 +23,23 @@ export const RunRequest = v.strictObject({
   limits: v.optional(
     v.strictObject({
       memory_bytes: limit,
-      cpus: v.optional(v.number()),
+      /** Of the machine's cores, in parts. */
+      cpus: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0))),
       pids: limit,
       shm_bytes: limit,
     }),
   ),
-  mounts: v.optional(v.array(v.string())),
+  /** `SRC[:DST[:ro]]` each */
+  mounts: v.optional(v.pipe(v.array(v.string()), v.maxLength(64))),
+  /** `all`, a count, or `device=ID,…` */
   gpus: v.optional(v.string()),
-  net: v.optional(v.string()),
+  net: v.optional(v.picklist(["bridge", "host", "none"])),
   volatile: v.optional(v.boolean()),
 });
 export type RunRequest = v.InferInput<typeof RunRequest>;
+
+/** What is to be held besides the isolation. */
+export type RunLimits = Pick<RunRequest, "limits" | "mounts" | "gpus" | "net" | "volatile">;
 
 /** How a run ended, as the node knows it. `lost` comes from a node only for sessions; a caller says it of connections. */
 export const Outcome = v.object({

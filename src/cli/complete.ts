@@ -1,6 +1,7 @@
 /** What could stand next on a command line, for the shells' completion. The last word is the one being typed. */
 import { proposeCompletions } from "@stricli/core";
 import { utf8 } from "../bytes.ts";
+import { NETS } from "../isolation/confinement.ts";
 import type { Host } from "../host.ts";
 import { nodeNames, sessionNames, tagNames } from "./propose.ts";
 import { RUN_FLAGS, type RunFlag, type RunFlagName, type RunFlagValues } from "./run_flags.ts";
@@ -53,7 +54,12 @@ async function values(flag: RunFlag, typed: string, context: Context): Promise<P
   return names.map((completion) => ({ completion, brief: flag.brief }));
 }
 
+const fixed = (...names: string[]): typeof tagNames => (typed) =>
+  Promise.resolve(names.filter((name) => name.startsWith(typed)));
+
 const PROPOSALS: Partial<Record<RunFlagName, typeof tagNames>> = {
+  net: fixed(...NETS.docker),
+  gpus: fixed("all"),
   tag: tagNames,
   node: nodeNames,
   session: sessionNames,

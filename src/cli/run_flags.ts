@@ -1,4 +1,5 @@
 /** The flags of `run` and the bare form, in one table for the splitter that reads them, the help and the completion. */
+import type { Limit } from "../isolation/confinement.ts";
 
 export interface RunFlag {
   /** Long name, without dashes. */
@@ -23,6 +24,8 @@ export type RunFlagName =
   | "timeout"
   | "cwd"
   | "env"
+  | "user"
+  | Limit
   | "tty"
   | "no-tty"
   | "json";
@@ -58,6 +61,20 @@ export const RUN_FLAGS: readonly RunFlag[] = [
     repeat: true,
     brief: "Set a variable; without a value, to what it is here",
   },
+  { name: "user", value: "LOGIN", brief: "As this user of the node, where its owner allows it" },
+  { name: "memory", value: "SIZE", brief: "At most so much memory, such as 512m or 2g" },
+  { name: "cpus", value: "N", brief: "At most so many cores; 0.5 is half of one" },
+  { name: "pids", value: "N", brief: "At most so many processes and threads" },
+  {
+    name: "mount",
+    value: "SRC[:DST[:ro]]",
+    repeat: true,
+    brief: "With this path of the node, in a container or tree",
+  },
+  { name: "net", value: "NET", brief: "bridge, host or none, in a container or tree" },
+  { name: "gpus", value: "GPUS", brief: "all, a count, or device=ID,…; in a container" },
+  { name: "shm-size", value: "SIZE", brief: "Size of /dev/shm; in a container" },
+  { name: "volatile", brief: "What is written to the tree is gone at the end" },
   { name: "tty", brief: "With a terminal, which a run without a command has anyway" },
   { name: "no-tty", short: "T", brief: "Never with a terminal" },
   { name: "json", brief: "Output, and how it ended, as JSON lines" },

@@ -1,5 +1,5 @@
 /** The flags of `run`, from text to what the call needs; everything wrong with them is said here. */
-import { isSessionName } from "../api/fields.ts";
+import { isLogin, isSessionName } from "../api/fields.ts";
 import { isEnvName } from "../api/run.ts";
 import type { RunCommand } from "../client/exec.ts";
 import type { Target } from "../client/target.ts";
@@ -7,6 +7,7 @@ import { OpenboxError } from "../errors.ts";
 import type { Host } from "../host.ts";
 import { type IsolationSpec, NATIVE, parseIsolation } from "../isolation/spec.ts";
 import { parseDuration } from "./duration.ts";
+import { readLimits } from "./run_limits.ts";
 import { chooseTerminal } from "./terminal.ts";
 import type { RunFlagName, RunFlagValues } from "./run_flags.ts";
 import { toShellLine } from "./words.ts";
@@ -26,13 +27,15 @@ export function readRunOptions(
   if (session !== undefined) checkSession(session, flags, words);
   const hasCommand = words.length > 0, terminal = chooseTerminal(flags, hasCommand, host);
   const timeout = one("timeout");
+  // a session has what it was started in
+  const isolation = readIsolation(flags) ?? (session === undefined ? NATIVE : undefined);
   return {
     target: {
       tag: one("tag"),
       node: one("node"),
       session,
-      // a session has what it was started in
-      isolation: readIsolation(flags) ?? (session === undefined ? NATIVE : undefined),
+      isolation,
+      login: readLogin(one("user"), isolation),
     },
     command: {
       line: hasCommand ? toShellLine(words) : undefined,
@@ -40,8 +43,27 @@ export function readRunOptions(
       env: readEnv(flags.get("env") ?? [], host),
       cwd: one("cwd"),
       timeoutMs: timeout === undefined ? undefined : parseDuration(timeout, "--timeout"),
+      limits: readLimits(flags, isolation?.kind),
     },
   };
+}
+
+function readLogin(
+  login: string | undefined,
+  isolation: IsolationSpec | undefined,
+): string | undefined {
+  if (login === undefined) return undefined;
+  if (!isLogin(login)) {
+    throw new OpenboxError("usage", `--user ${JSON.stringify(login)} is no name of a login`, {
+      hint: "a name, not a number",
+    });
+  }
+  if (isolation && isolation.kind !== "native") {
+    throw new OpenboxError("limit_unsupported", `--user is for native commands`, {
+      hint: "a container runs as the user of its image, a tree's command as its root",
+    });
+  }
+  return login;
 }
 
 function checkSession(name: string, flags: RunFlagValues, words: readonly string[]): void {

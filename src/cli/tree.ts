@@ -212,7 +212,8 @@ Examples:
 
 const agent = command<AgentFlags>({
   brief: "Make this machine a node, and serve it",
-  about: `Enrolled once, it starts again with the same line, or with none of its flags.
+  about:
+    `Enrolled once, it starts again with the same line, or with none of its flags. What its owner allows (isolations, logins, mounts, networks, limits) stands in agent/agent.toml in the home, by default ~/.openbox/agent/agent.toml; docs/agent-settings.md has an example.
 
 Examples:
   OPENBOX_ENROLL_TOKEN=enroll_… openbox agent --server https://box.example.com --tag gpu`,
@@ -248,7 +249,9 @@ Examples:
   openbox -t mac make -j8
   openbox -n mini 'df -h | tail -1'
   openbox -t mac -s build cd /tmp/work    # the next -s build goes on there
-  tar c src | openbox -t gpu -C build tar x`,
+  tar c src | openbox -t gpu -C build tar x
+  openbox -t mac --user deploy ./ship.sh
+  openbox -t gpu --docker debian:12 --memory 2g --mount /srv/data:/data:ro ls /data`,
   parameters: {
     // a table read at run time has no types for each flag
     flags: Object.fromEntries(RUN_FLAGS.map((flag) => [

@@ -11,16 +11,21 @@ import {
   MAX_RUN_REQUEST,
   Outcome,
   OUTCOME_REQUEST,
+  PROGRESS_REQUEST,
   RUN_SUBSYSTEM,
+  type RunLimits,
   type RunRequest,
 } from "../api/run.ts";
 import type { CaPublicKeys } from "../ca/keys.ts";
+import { OPTION } from "../ca/names.ts";
 import { verifyHostCert } from "../ca/verifier.ts";
 import { concat, text, toBase64, utf8 } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
 import { isCode, OpenboxError, toOpenboxError } from "../errors.ts";
+import { escape } from "../escape.ts";
 import { isNodeId, newRunId } from "../ids.ts";
 import { formatIsolation } from "../isolation/spec.ts";
+import { parseCertificate } from "../ssh/certificate.ts";
 import type { ByteSource, ClientChannel, RemoteExit } from "../ssh/channel.ts";
 import {
   AuthRefusedError,
@@ -46,6 +51,8 @@ export interface RunCommand {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   readonly timeoutMs?: number;
+  /** What the node is to hold besides the isolation, or to refuse. */
+  readonly limits?: RunLimits;
   /** Names the run in logs and in `--json`; made when absent. */
   readonly runId?: string;
 }
@@ -78,6 +85,8 @@ export interface RemoteRun extends AsyncDisposable {
   resize(size: ScreenSize): void;
   /** Nobody reads stdout any more: the command finds its pipe closed. What still comes is thrown away. */
   closeOutput(): void;
+  /** Calls with what the node does before the command can start, a line of text at a time; empty once that is over. */
+  onProgress(handler: (text: string) => void): void;
   /** How it ended, once both outputs are read. Never rejects: what nobody can tell is `lost`. */
   readonly end: Promise<Outcome>;
 }
@@ -115,6 +124,8 @@ export async function openRun(
     signal: (name) => channel.signal(name),
     resize: (size) => channel.resize(size),
     closeOutput: () => channel.closeOutput(),
+    onProgress: (handler) =>
+      channel.onRequest(PROGRESS_REQUEST, (payload) => handler(escape(text(payload)))),
     end: readEnd(channel, answer.node_name),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
@@ -122,7 +133,7 @@ export async function openRun(
 
 function encodeRequest(
   runId: string,
-  { line, endsSession, terminal, env, cwd, timeoutMs }: RunCommand,
+  { line, endsSession, terminal, env, cwd, timeoutMs, limits }: RunCommand,
 ): Uint8Array {
   const request: RunRequest = {
     kind: endsSession ? "end_session" : "run",
@@ -132,6 +143,7 @@ function encodeRequest(
     ...(env && { env }),
     ...(cwd !== undefined && { cwd }),
     ...(timeoutMs !== undefined && { timeout_ms: timeoutMs }),
+    ...limits,
   };
   const json = utf8(JSON.stringify(request));
   if (json.length > MAX_RUN_REQUEST) {
@@ -150,6 +162,14 @@ function checkAnswer(answer: DispatchAnswer, target: Target): void {
     throw new OpenboxError(
       "host_key_mismatch",
       `The control plane answered with ${answer.node_id} when asked for ${target.node}`,
+    );
+  }
+  const login = parseCertificate(splitLine(answer.user_cert).blob).critical.get(OPTION.login);
+  if (login !== target.login) {
+    throw new OpenboxError(
+      "login_not_allowed",
+      `The control plane certified ${login ?? "no login"}; ${target.login ?? "none"} was asked for`,
+      { hint: "is it older than this openbox?" },
     );
   }
   if (!target.isolation) return;

@@ -11,6 +11,8 @@ export interface Target {
   readonly session?: string;
   /** Named, so that a node runs it in exactly this one or not at all; a session without it has its own. */
   readonly isolation: IsolationSpec | undefined;
+  /** The user of the node's system to run as; undefined: whom its owner chose. */
+  readonly login?: string;
 }
 
 export const toDispatchRequest = (target: Target, key: PublicKey): DispatchRequest => ({
@@ -18,5 +20,6 @@ export const toDispatchRequest = (target: Target, key: PublicKey): DispatchReque
   ...(target.node !== undefined && { node_id: target.node }),
   ...(target.session !== undefined && { session_id: target.session }),
   ...(target.isolation && { isolation: formatIsolation(target.isolation) }),
+  ...(target.login !== undefined && { login: target.login }),
   client_pubkey: authorizedLine(key),
 });

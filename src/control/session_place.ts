@@ -43,13 +43,6 @@ async function bind(
   { target, isolation = "native" }: SessionWish,
   control: Pick<Control, "store" | "clock">,
 ): Promise<SessionPlace> {
-  if (isolation !== "native") {
-    throw new OpenboxError(
-      "not_supported",
-      `A session in ${isolation}: not in this version of openbox`,
-      { hint: "leave the isolation out, or run the command without -s" },
-    );
-  }
   const node = await findNode(user.accountId, target, control);
   const { store, clock } = control;
   return await store.bindSession(user, name, { nodeId: node.id, isolation }, clock.now());

@@ -13,6 +13,7 @@ export interface HomePaths {
   readonly bootstrapToken: string;
   readonly agentDir: string;
   readonly agentState: string;
+  readonly agentRules: string;
   readonly agentSessions: string;
 }
 
@@ -43,6 +44,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get agentState() {
       return at("agent/agent.json");
+    },
+    get agentRules() {
+      return at("agent/agent.toml");
     },
     get agentSessions() {
       return at("agent/sessions");

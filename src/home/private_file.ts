@@ -1,6 +1,6 @@
 /**
- * Files that hold keys and tokens. They are read only while nobody else can get at them, and a save
- * leaves the old text or the new one, whatever ends the process in between.
+ * Files that hold keys and tokens, or rules. They are read only while nobody else can get at them, and a
+ * save leaves the old text or the new one, whatever ends the process in between.
  */
 import { utf8 } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
@@ -15,6 +15,47 @@ export async function readPrivateFile(
   path: string,
   { maxBytes }: { maxBytes: number },
 ): Promise<string | undefined> {
+  return await readFile(path, maxBytes, PRIVATE);
+}
+
+/**
+ * The text of a file that a person writes and that decides what is allowed: as `readPrivateFile`, but
+ * others may read it, and root's is taken too.
+ */
+export async function readTrustedFile(
+  path: string,
+  { maxBytes }: { maxBytes: number },
+): Promise<string | undefined> {
+  return await readFile(path, maxBytes, TRUSTED);
+}
+
+/** Who may get at a file and its directory. */
+interface Safety {
+  /** Bits of the mode that nobody may have. */
+  readonly refused: number;
+  readonly rootMayOwn: boolean;
+  readonly remedy: { readonly file: string; readonly directory: string };
+  /** What others could do. */
+  readonly open: string;
+}
+const PRIVATE: Safety = {
+  refused: 0o077,
+  rootMayOwn: false,
+  remedy: { file: "600", directory: "700" },
+  open: "open to other users",
+};
+const TRUSTED: Safety = {
+  refused: 0o022,
+  rootMayOwn: true,
+  remedy: { file: "go-w", directory: "go-w" },
+  open: "writable by other users",
+};
+
+async function readFile(
+  path: string,
+  maxBytes: number,
+  safety: Safety,
+): Promise<string | undefined> {
   let file: Deno.FsFile;
   try {
     file = await Deno.open(path);
@@ -26,8 +67,8 @@ export async function readPrivateFile(
   // the open file is looked at, not the path, so that nobody can swap it between the look and the read
   const info = await file.stat();
   if (!info.isFile) throw unreadable(path, new Error("it is not a file"));
-  refuseForeign(path, info, "600");
-  await checkDirectory(dirname(path));
+  refuseForeign(path, info, safety, "file");
+  await checkDirectory(dirname(path), safety);
   const bytes = await readAll(file, maxBytes);
   if (!bytes) {
     throw new OpenboxError("bad_file", `Cannot use ${path}: it is longer than ${maxBytes} bytes`);
@@ -68,7 +109,7 @@ async function withTemporary(
   const temporary = `${path}.${crypto.randomUUID()}.tmp`;
   try {
     await Deno.mkdir(directory, { recursive: true, mode: 0o700 });
-    await checkDirectory(directory);
+    await checkDirectory(directory, PRIVATE);
     await writeSynced(temporary, utf8(text));
     await place(temporary);
     using opened = await Deno.open(directory);
@@ -102,20 +143,25 @@ async function readAll(file: Deno.FsFile, maxBytes: number): Promise<Uint8Array 
   return undefined;
 }
 
-async function checkDirectory(path: string): Promise<void> {
-  refuseForeign(path, await Deno.stat(path), "700");
+async function checkDirectory(path: string, safety: Safety): Promise<void> {
+  refuseForeign(path, await Deno.stat(path), safety, "directory");
 }
 
-function refuseForeign(path: string, info: Deno.FileInfo, mode: string): void {
+function refuseForeign(
+  path: string,
+  info: Deno.FileInfo,
+  { refused, rootMayOwn, remedy, open }: Safety,
+  kind: "file" | "directory",
+): void {
   const uid = Deno.uid();
-  if (info.uid !== null && info.uid !== uid) {
+  if (info.uid !== null && info.uid !== uid && !(rootMayOwn && info.uid === 0)) {
     throw new OpenboxError("unsafe_file", `${path} belongs to another user (uid ${info.uid})`, {
       hint: `chown ${uid} ${quoteWord(path)}`,
     });
   }
-  if (info.mode !== null && (info.mode & 0o077) !== 0) {
-    throw new OpenboxError("unsafe_file", `${path} is open to other users`, {
-      hint: `chmod ${mode} ${quoteWord(path)}`,
+  if (info.mode !== null && (info.mode & refused) !== 0) {
+    throw new OpenboxError("unsafe_file", `${path} is ${open}`, {
+      hint: `chmod ${remedy[kind]} ${quoteWord(path)}`,
     });
   }
 }

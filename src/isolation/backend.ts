@@ -20,8 +20,9 @@ export interface Command {
   /** Exactly the environment of the process, nothing added. */
   readonly env: Readonly<Record<string, string>>;
   /**
-   * Absolute; the backend refuses one that is missing with `bad_directory` before anything starts.
-   * Undefined: where the image or the tree has its commands start; native knows none and takes `/`.
+   * The backend refuses one that is missing with `bad_directory` before anything starts. Relative, it is
+   * from where the image or the tree has its commands start, and undefined it is that place itself; native
+   * knows none, so there it is absolute, and undefined is `/`.
    */
   readonly cwd: string | undefined;
   /** Undefined: none. A backend refuses what it cannot hold with `limit_unsupported`, before anything starts. */

@@ -32,7 +32,7 @@ export interface DockerOptions extends DockerPlace, Ownership {
 }
 
 /** Asks no engine: that happens with the first command, but for what an agent before this one left. */
-export function openDockerBackend(options: DockerOptions): Promise<DockerBackend> {
+export function openDockerBackend(options: DockerOptions): DockerBackend {
   const running = new Set<AsyncDisposable>(), closing = new AbortController();
   let opened: Promise<Connected> | undefined, isReaped = false;
 
@@ -80,7 +80,7 @@ export function openDockerBackend(options: DockerOptions): Promise<DockerBackend
     return { container, engine, cwd: directory };
   }
 
-  return Promise.resolve({
+  return {
     kind: "docker",
     async run(spec, command, options = {}) {
       const { container, engine, cwd } = await prepare(spec, command, options);
@@ -101,7 +101,7 @@ export function openDockerBackend(options: DockerOptions): Promise<DockerBackend
       await reaping;
       await Promise.all([...running].map((one) => one[Symbol.asyncDispose]()));
     },
-  });
+  };
 }
 
 interface Connected {

@@ -6,6 +6,7 @@ import { type AbortOptions, abortReason } from "../abort.ts";
 import { OpenboxError } from "../errors.ts";
 import type { Command, IsolationBackend } from "./backend.ts";
 import { type Cgroups, openCgroups } from "./cgroup.ts";
+import { writtenLimits } from "./confinement.ts";
 import { keepInheritedFds } from "./inherited_fds.ts";
 import { startKeptShell } from "./native_kept.ts";
 import { Leftovers, ownProcess } from "./native_process.ts";
@@ -86,7 +87,7 @@ const isExecutable = (path: string): Promise<boolean> =>
 
 function check(
   spec: IsolationSpec,
-  { line, env }: Omit<Command, "line"> & Partial<Command>,
+  { line, env, confinement }: Omit<Command, "line"> & Partial<Command>,
   { signal }: AbortOptions,
 ): void {
   if (spec.kind !== "native") {
@@ -100,6 +101,9 @@ function check(
         `The variable ${JSON.stringify(name.slice(0, 80))} cannot be set`,
       );
     }
+  }
+  for (const limit of writtenLimits(confinement ?? {}).keys()) {
+    throw new OpenboxError("limit_unsupported", `--${limit} cannot be held in native here`);
   }
   if (signal?.aborted) throw abortReason(signal);
 }

@@ -1,12 +1,12 @@
 /** A shell that stays on the machine itself: its tree, its named pipes, and the end of all of it. */
 import { utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
-import { OpenboxError } from "../errors.ts";
 import type { Exit, KeptShell, Shell } from "./backend.ts";
 import type { Cgroup, Cgroups } from "./cgroup.ts";
+import { openTo, requireDirectory, startAs } from "./native_account.ts";
 import { exitOf, groupExists, sendSignal } from "./native_process.ts";
 import { type NamedPipes, openPipes, openRelay } from "./native_relay.ts";
-import { spawnLeader } from "./native_shell.ts";
+import { joining, startLeader } from "./native_shell.ts";
 import { listDescendants } from "./process_list.ts";
 import type { Watchdog } from "./watchdog.ts";
 
@@ -31,10 +31,13 @@ const POLL_MS = 5;
 const JOIN = '{ echo 0 >"$0"; } 2>/dev/null || :; exec "$@"';
 
 export async function startKeptShell(shell: Shell, deps: KeptDeps): Promise<KeptShell> {
+  const { account } = shell;
+  if (account) await requireDirectory(account, shell);
   await using stack = new AsyncDisposableStack();
   const directory = await Deno.makeTempDir({ dir: deps.directory, prefix: "session-" });
   stack.defer(() => Deno.remove(directory, { recursive: true }).catch(() => {}));
-  const pipes = stack.use(await openPipes(directory));
+  for (const path of [deps.directory, directory]) await openTo(account, path);
+  const pipes = stack.use(await openPipes(directory, account));
   const cgroup = deps.cgroups?.create();
   if (cgroup) stack.defer(() => cgroup.release());
   const child = start(shell, cgroup, deps.setsid);
@@ -56,7 +59,7 @@ export async function startKeptShell(shell: Shell, deps: KeptDeps): Promise<Kept
 }
 
 function kept(
-  { env }: Shell,
+  { env, account }: Shell,
   pipes: NamedPipes,
   tree: Tree,
   input: WritableStreamDefaultWriter<Uint8Array>,
@@ -68,7 +71,14 @@ function kept(
     stdout,
     exit: tree.exit,
     tell: (text) => input.write(utf8(text)).catch(() => {}),
-    openRelay: async () => openRelay(await pipes.take(), { watchdog, setsid, path: env.PATH }),
+    // what an account has in its PATH must not run as us
+    openRelay: async () =>
+      openRelay(await pipes.take(), {
+        watchdog,
+        setsid,
+        account,
+        path: account ? undefined : env.PATH,
+      }),
     processes: () => tree.processes(),
     interrupt: () => tree.interrupt(),
     signal: (pids, signal) => tree.signal(pids, signal),
@@ -78,19 +88,15 @@ function kept(
 }
 
 function start(
-  { argv, env, cwd }: Shell,
+  { argv, env, cwd, account }: Shell,
   cgroup: Cgroup | undefined,
   setsid: string | undefined,
 ): Deno.ChildProcess {
   const joined = cgroup ? ["/bin/sh", "-c", JOIN, cgroup.joinFile, ...argv] : argv;
-  try {
-    return spawnLeader(joined, { env, cwd }, { setsid, streams: "piped" });
-  } catch (cause) {
-    throw new OpenboxError("unavailable", `Cannot start a shell: ${(cause as Error).message}`, {
-      hint: "the node is out of processes, memory or descriptors",
-      cause,
-    });
-  }
+  const start = account
+    ? startAs(account, { argv, env, cwd }, cgroup ? joining(cgroup.joinFile) : "")
+    : { argv: joined, env, cwd };
+  return startLeader("a shell", start.argv, start, { setsid, streams: "piped" });
 }
 
 /** What the shell says on its own stderr is about its prompts and jobs, and meant for nobody. */

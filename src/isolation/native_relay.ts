@@ -5,12 +5,13 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { systemClock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
-import type { Relay, RelayOutput } from "./backend.ts";
+import type { Account, Relay, RelayOutput } from "./backend.ts";
+import { giveTo } from "./native_account.ts";
 import { exitOf, sendSignal } from "./native_process.ts";
-import { spawnLeader } from "./native_shell.ts";
+import { cannotStart, startLeader } from "./native_shell.ts";
 import type { Watchdog } from "./watchdog.ts";
 
-/** Named pipes, made some at a time: each making costs a process. */
+/** Named pipes, made some at a time: each making costs a process. An account has its own. */
 export interface NamedPipes extends AsyncDisposable {
   /** The `base` of a relay. */
   take(): Promise<string>;
@@ -19,12 +20,17 @@ export interface NamedPipes extends AsyncDisposable {
 const BATCH = 16;
 const pathsOf = (base: string) => [`${base}.0`, `${base}.1`, `${base}.2`];
 
-export async function openPipes(directory: string): Promise<NamedPipes> {
+export async function openPipes(
+  directory: string,
+  account: Account | undefined,
+): Promise<NamedPipes> {
   let count = 0;
   const ready: string[] = [];
   const make = async () => {
     const made = Array.from({ length: BATCH }, () => `${directory}/${++count}`);
-    await makePipes(made.flatMap(pathsOf));
+    const paths = made.flatMap(pathsOf);
+    await makePipes(paths);
+    await Promise.all(paths.map((path) => giveTo(account, path)));
     ready.push(...made);
   };
   await make();
@@ -41,12 +47,7 @@ export async function openPipes(directory: string): Promise<NamedPipes> {
 }
 
 async function makePipes(paths: readonly string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("mkfifo", {
-    args: ["-m", "600", ...paths],
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  }).output();
+  const { success, stderr } = await run("mkfifo", ["-m", "600", ...paths]);
   if (success) return;
   throw new OpenboxError(
     "unavailable",
@@ -55,21 +56,34 @@ async function makePipes(paths: readonly string[]): Promise<void> {
   );
 }
 
+async function run(program: string, args: readonly string[]): Promise<Deno.CommandOutput> {
+  try {
+    return await new Deno.Command(program, {
+      args: [...args],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+  } catch (cause) {
+    throw cannotStart(program, cause);
+  }
+}
+
 export interface RelayDeps {
   readonly watchdog: Watchdog;
   readonly setsid: string | undefined;
   readonly path: string | undefined;
+  /** Whose shell it is for. */
+  readonly account: Account | undefined;
 }
 
 /** The first cat holds our pipe for stdout alone, the second that for stderr, so that each ends by itself. */
 const SCRIPT = 'cat <"$2" 2>/dev/null & cat <"$3" >&2 2>/dev/null & exec cat >"$1" 2>/dev/null';
 
-export function openRelay(base: string, { watchdog, setsid, path }: RelayDeps): Relay {
-  const child = spawnLeader(
-    ["/bin/sh", "-c", SCRIPT, "openbox-relay", ...pathsOf(base)],
-    { env: path === undefined ? {} : { PATH: path }, cwd: "/" },
-    { setsid, streams: "piped" },
-  );
+export function openRelay(base: string, { watchdog, setsid, path, account }: RelayDeps): Relay {
+  const argv = ["/bin/sh", "-c", SCRIPT, "openbox-relay", ...pathsOf(base)];
+  const env: Record<string, string> = path === undefined ? {} : { PATH: path };
+  const child = startLeader("a relay", argv, { env, cwd: "/" }, { setsid, streams: "piped" });
   const guard = watchdog.guard(child.pid, undefined);
   let exited = false, disposed: Promise<void> | undefined;
   const exit = exitOf(child).finally(() => exited = true);
@@ -101,8 +115,10 @@ export function openRelay(base: string, { watchdog, setsid, path }: RelayDeps): 
       abort: () => input.abort(),
     }),
     ...outputs,
-    writeCommand: (line) =>
-      Deno.writeFile(commandFile(base), line, { createNew: true, mode: 0o600 }),
+    async writeCommand(line) {
+      await Deno.writeFile(commandFile(base), line, { createNew: true, mode: 0o600 });
+      await giveTo(account, commandFile(base));
+    },
     [Symbol.asyncDispose]: () => disposed ??= dispose(),
   };
 }

@@ -1,8 +1,9 @@
 /** Starts `/bin/sh` with a command line of any length, in a group of its own and, where there is one, a cgroup. */
 import { OpenboxError } from "../errors.ts";
 import { quoteWord } from "../shell_word.ts";
-import type { Command } from "./backend.ts";
+import type { Account, Command } from "./backend.ts";
 import type { Cgroup, Cgroups } from "./cgroup.ts";
+import { giveTo, openTo, requireDirectory, startAs } from "./native_account.ts";
 import type { Pty, Ptys } from "./pty.ts";
 
 export interface StartedShell {
@@ -40,7 +41,8 @@ export async function startShell(
   command: Command,
   { cgroups, lines, setsid, ptys }: ShellDeps,
 ): Promise<StartedShell> {
-  const { terminal } = command;
+  const { terminal, account } = command;
+  if (account) await requireDirectory(account, command);
   const pty = terminal && (await ptys()).open(terminal);
   const cgroup = cgroups?.create();
   let file: string | undefined;
@@ -49,7 +51,7 @@ export async function startShell(
     const line = asArgument(command.line);
     const child = line === undefined ? undefined : spawn(line, command, place);
     if (child) return { child, cgroup, file, pty };
-    file = await lines.write(command.line);
+    file = await lines.write(command.line, account);
     const sourcing = spawn(`. ${quoteWord(file)}`, command, place);
     if (sourcing) return { child: sourcing, cgroup, file, pty };
     throw new OpenboxError("bad_environment", "The environment is longer than the system takes");
@@ -60,12 +62,16 @@ export async function startShell(
     if (error instanceof OpenboxError) throw error;
     const why = await whyNotIn(command.cwd, error);
     if (why) throw new OpenboxError("bad_directory", `Cannot start in ${command.cwd}: ${why}`);
-    throw new OpenboxError("unavailable", `Cannot start a process: ${(error as Error).message}`, {
-      hint: "the node is out of processes, memory or descriptors",
-      cause: error,
-    });
+    throw cannotStart("a process", error);
   }
 }
+
+/** For a spawn that the system refused. */
+export const cannotStart = (what: string, cause: unknown): OpenboxError =>
+  new OpenboxError("unavailable", `Cannot start ${what}: ${(cause as Error).message}`, {
+    hint: "the node is out of processes, memory or descriptors",
+    cause,
+  });
 
 /** What is wrong with the directory, looked at only once the start has failed: most are right. */
 async function whyNotIn(cwd: string | undefined, error: unknown): Promise<string | undefined> {
@@ -90,7 +96,8 @@ function asArgument(line: Uint8Array): string | undefined {
  * The shell joins by itself before it runs the line, so that not even the line's first child escapes. On
  * the same line of text, so that the shell counts lines as the caller does; whether or not it could join.
  */
-const joining = (file: string): string => `{ echo 0 >${quoteWord(file)}; } 2>/dev/null || :; `;
+export const joining = (file: string): string =>
+  `{ echo 0 >${quoteWord(file)}; } 2>/dev/null || :; `;
 
 /**
  * A session's leader that opens a terminal has it as the controlling one from then on. It is the shell
@@ -107,27 +114,51 @@ interface Place {
 /** Undefined where the line, or all of it with the environment, is longer than exec takes (128 KiB, 2 MiB on Linux). */
 function spawn(
   line: string,
-  { env, cwd }: Command,
+  { env, cwd, account }: Command,
   { cgroup, setsid, pty }: Place,
 ): Deno.ChildProcess | undefined {
-  const text = (cgroup ? joining(cgroup.joinFile) : "") + (pty ? opening(pty.path) : "") + line;
-  const args = ["-c", ...(/^[-+]/.test(text) ? ["--"] : []), text]; // or it would be an option of the shell
+  const before = (cgroup ? joining(cgroup.joinFile) : "") + (pty ? opening(pty.path) : "");
+  const start = account
+    ? startAs(account, { argv: shellArgv(line), env, cwd }, before)
+    : { argv: shellArgv(before + line), env, cwd };
   try {
-    return spawnLeader(["/bin/sh", ...args], { env, cwd }, {
-      setsid,
-      streams: pty ? "null" : "piped",
-    });
+    return spawnLeader(start.argv, start, { setsid, streams: pty ? "null" : "piped" });
   } catch (error) {
     if ((error as { code?: string }).code === "E2BIG") return undefined;
     throw error;
   }
 }
 
-/** A process that leads a session and a group of its own. `setsid` as `findSetsid` has it. */
+/** What begins like an option of the shell would be one. */
+const shellArgv = (line: string): string[] => [
+  ...["/bin/sh", "-c", ...(/^[-+]/.test(line) ? ["--"] : []), line],
+];
+
+export interface LeaderOptions {
+  /** As `findSetsid` has it. */
+  readonly setsid: string | undefined;
+  readonly streams: "piped" | "null";
+}
+
+/** As `spawnLeader`, but what the system refuses is `unavailable`. */
+export function startLeader(
+  what: string,
+  argv: readonly string[],
+  place: Pick<Command, "env" | "cwd">,
+  options: LeaderOptions,
+): Deno.ChildProcess {
+  try {
+    return spawnLeader(argv, place, options);
+  } catch (cause) {
+    throw cannotStart(what, cause);
+  }
+}
+
+/** A process that leads a session and a group of its own. */
 export function spawnLeader(
   argv: readonly string[],
   { env, cwd }: Pick<Command, "env" | "cwd">,
-  { setsid, streams }: { setsid: string | undefined; streams: "piped" | "null" },
+  { setsid, streams }: LeaderOptions,
 ): Deno.ChildProcess {
   const [program, ...args] = setsid === undefined ? argv : [setsid, ...argv];
   const mask = Deno.umask(0o022);
@@ -154,9 +185,11 @@ export class LineFiles {
   constructor(directory: string) {
     this.#directory = directory;
   }
-  async write(line: Uint8Array): Promise<string> {
+  async write(line: Uint8Array, account: Account | undefined): Promise<string> {
     const path = `${this.#directory}/${this.#count++}`;
+    await openTo(account, this.#directory);
     await Deno.writeFile(path, line, { createNew: true, mode: 0o600 });
+    await giveTo(account, path);
     return path;
   }
   async remove(path: string | undefined): Promise<void> {

@@ -29,13 +29,17 @@ export async function chooseDialect(loginShell: string, path: string): Promise<D
   return bash === undefined ? await askKind("/bin/sh") : createLineReader("bash", bash);
 }
 
-const INSIDE = ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"];
+/** Where bash may be in an image or a tree. */
+export const BASHES = ["/bin/bash", "/usr/bin/bash"] as const;
 
-/** Where a container or a tree has programs of its own: bash where it is in there, else sh. */
-export async function chooseInsideDialect(
+/**
+ * For a shell inside of another file system: bash where `find` sees one there, else whatever `/bin/sh` is,
+ * which every kind of shell can be fed as.
+ */
+export async function chooseDialectInside(
   find: (paths: readonly string[]) => Promise<string | undefined>,
 ): Promise<Dialect> {
-  const bash = await find(INSIDE);
+  const bash = await find(BASHES);
   return bash === undefined ? createLoop(["/bin/sh"]) : createLineReader("bash", bash);
 }
 

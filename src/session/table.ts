@@ -40,6 +40,8 @@ export interface SessionRecords {
 export interface SessionStart extends Omit<Shell, "argv" | "terminal"> {
   readonly backend: IsolationBackend;
   readonly spec: IsolationSpec;
+  /** What its caller asked for besides, by flag. A session that is there must have been started with the same. */
+  readonly asked?: ReadonlyMap<string, string>;
   /** The shell that stays. */
   dialect(): Promise<Dialect>;
 }
@@ -93,6 +95,8 @@ export interface Limits {
   readonly sessionsPerNode: number;
   readonly waitingPerSession: number;
   readonly idleMs: number;
+  /** Those lost that nobody asked for since; beyond it the oldest are forgotten. */
+  readonly lostPerNode: number;
 }
 
 const LIMITS: Limits = {
@@ -100,14 +104,13 @@ const LIMITS: Limits = {
   sessionsPerNode: 200,
   waitingPerSession: 100,
   idleMs: 30 * 60_000,
+  lostPerNode: 200,
 };
 const REAP_MS = 30_000;
 
 export async function openSessionTable(deps: SessionTableDeps): Promise<SessionTable> {
-  const lost = new Map<string, SessionRecord>();
-  for (const record of await deps.records.read()) {
-    lost.set(idOf(record), { ...record, lost: record.lost ?? "the agent was started anew" });
-  }
+  const lost = (await deps.records.read()).toSorted((a, b) => a.createdAt - b.createdAt)
+    .map((record) => ({ ...record, lost: record.lost ?? "the agent was started anew" }));
   const table = new Table(deps, lost);
   return {
     enter: (key, start, options) => table.enter(key, start, options),
@@ -131,10 +134,14 @@ class Entry {
   starting: Promise<SessionShell> | undefined;
   shell: SessionShell | undefined;
   record: SessionRecord | undefined;
+  /** What its first caller asked for besides the isolation. */
+  asked: ReadonlyMap<string, string> = new Map();
   lastUsedAt: number;
   lastExit: number | undefined;
   /** Somebody ended it, who knows. */
   over = false;
+  /** It takes the place of one whose end goes on. */
+  follows = false;
   constructor(key: SessionKey, now: number) {
     this.key = key;
     this.lastUsedAt = now;
@@ -144,19 +151,20 @@ class Entry {
 class Table {
   readonly #deps: SessionTableDeps;
   readonly #limits: Limits;
-  readonly #lost: Map<string, SessionRecord>;
+  /** The oldest first. */
+  readonly #lost = new Map<string, SessionRecord>();
   readonly #entries = new Map<string, Entry>();
-  /** Those taken out of `entries` that are not gone yet. */
-  readonly #leaving = new Set<Promise<void>>();
+  /** What is still being done about sessions that were taken out of `entries`, by id. Never rejects. */
+  readonly #leaving = new Map<string, Promise<void>>();
   readonly #closing = new AbortController();
   /** Goes on as long as there are sessions. */
   #reaping: Promise<void> | undefined;
   readonly #watching = new Set<() => void>();
 
-  constructor(deps: SessionTableDeps, lost: Map<string, SessionRecord>) {
+  constructor(deps: SessionTableDeps, lost: readonly SessionRecord[]) {
     this.#deps = deps;
     this.#limits = { ...LIMITS, ...deps.limits };
-    this.#lost = lost;
+    for (const record of lost) this.#keepLost(record);
   }
 
   async enter(
@@ -175,7 +183,7 @@ class Table {
       const created = entry.shell === undefined;
       if (created) await this.#startOnce(entry, start, signal);
       if (entry.over) throw endedMeanwhile(key);
-      requireSameIsolation(entry, start);
+      requireSame(entry, start);
       return this.#turn(entry, entry.shell!, created, leave);
     } catch (error) {
       leave();
@@ -227,17 +235,28 @@ class Table {
     });
   }
 
-  /** A file that stays makes a session lost that is not: a needless refusal, not a silent loss. */
-  #forget(key: SessionKey): void {
-    const removed = this.#deps.records.remove(key).catch((error) =>
-      log("agent", "session").warn("cannot remove a session's file", { error })
-    );
-    this.#leave(removed);
+  #keepLost(record: SessionRecord): void {
+    this.#lost.set(idOf(record), record);
+    if (this.#lost.size <= this.#limits.lostPerNode) return;
+    const [oldest] = this.#lost.values();
+    this.#lost.delete(idOf(oldest!));
+    this.#forget(oldest!);
   }
 
-  #leave(gone: Promise<void>): void {
-    this.#leaving.add(gone);
-    gone.finally(() => this.#leaving.delete(gone));
+  /** A file that stays makes a session lost that is not: a needless refusal, not a silent loss. */
+  #forget(key: SessionKey): void {
+    this.#leave(key, this.#deps.records.remove(key));
+  }
+
+  #leave(key: SessionKey, work: PromiseLike<unknown>): void {
+    const id = idOf(key);
+    const done = work.then(() => {}, (error) => {
+      log("agent", "session").warn("a session did not end as it should", { error });
+    });
+    const gone = Promise.all([this.#leaving.get(id), done]).then(() => {
+      if (this.#leaving.get(id) === gone) this.#leaving.delete(id);
+    });
+    this.#leaving.set(id, gone);
   }
 
   async #startOnce(entry: Entry, start: SessionStart, signal: AbortSignal): Promise<void> {
@@ -254,13 +273,13 @@ class Table {
 
   async #start(
     entry: Entry,
-    { backend, spec, dialect, env, ...place }: SessionStart,
+    { backend, spec, asked = new Map(), dialect, env, ...place }: SessionStart,
     signal: AbortSignal,
   ): Promise<SessionShell> {
     const { key } = entry, { clock, records } = this.#deps;
     const isolation = formatIsolation(spec);
     entry.record = { ...key, isolation, createdAt: clock.now(), lost: undefined };
-    await Promise.all(this.#leaving); // the file of the one before
+    await this.#leaving.get(idOf(key)); // or the end of the one before would remove this one's file
     await records.write(entry.record);
     let shell: SessionShell;
     try {
@@ -273,6 +292,7 @@ class Table {
       await records.remove(key);
       throw error;
     }
+    entry.asked = asked;
     entry.lastExit = undefined;
     shell.exit.then((exit) => {
       if (this.#closing.signal.aborted) return; // its file says it to the next agent
@@ -339,12 +359,10 @@ class Table {
     if (!shell || !record) return;
     const lost = { ...record, lost: why };
     entry.shell = undefined;
-    this.#lost.set(idOf(key), lost);
+    this.#keepLost(lost);
     log("agent", "session").info("session lost", { user: key.userId, session: key.name, why });
-    const written = this.#deps.records.write(lost).catch((error) =>
-      log("agent", "session").warn("cannot write a session's file", { error })
-    );
-    this.#leave(Promise.all([written, shell[Symbol.asyncDispose]()]).then(() => {}));
+    this.#leave(key, this.#deps.records.write(lost));
+    this.#leave(key, shell[Symbol.asyncDispose]());
     this.#forgetEmpty(entry);
     this.#changed();
   }
@@ -354,24 +372,29 @@ class Table {
     const wasLost = this.#lost.delete(id);
     if (!entry) {
       if (wasLost) this.#forget(key);
-      await Promise.all(this.#leaving);
+      await this.#leaving.get(id);
       return wasLost;
     }
-    const was = entry.shell !== undefined || entry.starting !== undefined;
+    const was = entry.shell !== undefined || entry.starting !== undefined || entry.follows;
     entry.over = true;
     const next = new Entry(key, this.#deps.clock.now());
-    const gone = this.#endEntry(entry);
+    next.follows = true;
+    const gone = this.#endEntry(entry, this.#leaving.get(id));
+    this.#leave(key, gone);
     next.tail = gone.catch(() => {});
     this.#entries.set(id, next);
     try {
       await gone;
     } finally {
+      next.follows = false;
       this.#forgetEmpty(next);
     }
     return was;
   }
 
-  async #endEntry(entry: Entry): Promise<void> {
+  /** `before`: an end of the same session that goes on. */
+  async #endEntry(entry: Entry, before: Promise<void> | undefined): Promise<void> {
+    await before;
     await entry.starting?.catch(() => {}); // told to its caller
     const { shell } = entry;
     entry.shell = undefined;
@@ -431,18 +454,27 @@ class Table {
     const entries = [...this.#entries.values()];
     await Promise.all(entries.map((entry) => entry.shell?.[Symbol.asyncDispose]()));
     await Promise.all(entries.map((entry) => entry.tail));
-    await Promise.all(this.#leaving);
+    await Promise.all(this.#leaving.values());
   }
 }
 
-function requireSameIsolation({ key, record }: Entry, { spec }: SessionStart): void {
-  const wanted = formatIsolation(spec);
-  if (!record || record.isolation === wanted) return;
-  throw new OpenboxError(
-    "session_isolation_mismatch",
-    `The session ${key.name} is in ${record.isolation}, not in ${wanted}`,
-    { hint: `leave the isolation out, or openbox session end ${key.name} first` },
-  );
+/** What nobody asks for again stays as it was. */
+function requireSame({ key, record, asked }: Entry, start: SessionStart): void {
+  const refuse = (why: string, what: string): never => {
+    throw new OpenboxError("session_isolation_mismatch", `The session ${key.name} ${why}`, {
+      hint: `leave ${what} out, or openbox session end ${key.name} first`,
+    });
+  };
+  const wanted = formatIsolation(start.spec);
+  if (record && record.isolation !== wanted) {
+    refuse(`is in ${record.isolation}, not in ${wanted}`, "the isolation");
+  }
+  for (const [flag, value] of start.asked ?? []) {
+    const was = asked.get(flag);
+    if (was === value) continue;
+    const given = was === undefined ? `without ${flag}` : `with ${flag} ${was}, not ${value}`;
+    refuse(`was started ${given}`, flag);
+  }
 }
 
 const endedMeanwhile = ({ name }: SessionKey) =>

@@ -8,23 +8,34 @@ import { authorizedLine, generateKey, type PrivateKey } from "../../src/ssh/key.
 import type { Bench } from "./main.ts";
 
 const key: PrivateKey = generateKey();
-let dispatched: { readonly answer: DispatchAnswer; readonly at: number } | undefined;
+let plain: { readonly answer: DispatchAnswer; readonly at: number } | undefined;
 
-/** A certificate lives five minutes; one is used for four. */
-async function certificate({ world }: Bench): Promise<DispatchAnswer> {
-  if (!dispatched || Date.now() - dispatched.at > 240_000) {
-    const answer = await world.control.dispatch({
-      node_id: world.nodeId,
-      client_pubkey: authorizedLine(key),
-      isolation: "native",
-    });
-    dispatched = { answer, at: Date.now() };
-  }
-  return dispatched.answer;
+export interface AgentPlace {
+  readonly isolation?: string;
+  readonly session?: string;
 }
 
-export async function connectAgent(bench: Bench): Promise<SshConnection> {
-  const answer = await certificate(bench);
+const dispatch = (
+  { world }: Bench,
+  { isolation = "native", session }: AgentPlace,
+): Promise<DispatchAnswer> =>
+  world.control.dispatch({
+    node_id: world.nodeId,
+    client_pubkey: authorizedLine(key),
+    isolation,
+    ...(session !== undefined && { session_id: session }),
+  });
+
+/** A certificate lives five minutes; one is used for four. */
+async function plainCertificate(bench: Bench): Promise<DispatchAnswer> {
+  if (!plain || Date.now() - plain.at > 240_000) {
+    plain = { answer: await dispatch(bench, {}), at: Date.now() };
+  }
+  return plain.answer;
+}
+
+export async function connectAgent(bench: Bench, place?: AgentPlace): Promise<SshConnection> {
+  const answer = place ? await dispatch(bench, place) : await plainCertificate(bench);
   const [host, port] = answer.addr.split(":");
   return await open(
     await dial(host!, Number(port)),

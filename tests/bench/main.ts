@@ -6,6 +6,7 @@ import { dispatches } from "./dispatches.ts";
 import { keystrokes } from "./keystrokes.ts";
 import { memory } from "./memory.ts";
 import { startOpenSsh } from "./openssh.ts";
+import { sessions } from "./sessions.ts";
 import { formatTable, type Row } from "./stats.ts";
 import { throughput } from "./throughput.ts";
 import { startWorld, type World } from "./world.ts";
@@ -22,6 +23,7 @@ export interface Bench {
 const SECTIONS: Record<string, (bench: Bench) => Promise<Row[]>> = {
   rest: memory.atRest,
   commands,
+  sessions,
   keystrokes,
   throughput,
   connections,

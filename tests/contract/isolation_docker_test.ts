@@ -12,7 +12,7 @@ isolationContract("docker", async () => {
   const host = sharedHost()!;
   image ??= makeImage(host, "openbox-contract");
   const boot = crypto.randomUUID();
-  const backend = await openDockerBackend({ ...placeOf(host), owner: `test-${boot}`, boot });
+  const backend = openDockerBackend({ ...placeOf(host), owner: `test-${boot}`, boot });
   return {
     backend,
     spec: { kind: "docker", image: await image },

@@ -209,6 +209,102 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.deepEqual(await store.node(user.accountId, mine.id), mine);
   });
 
+  test("SEQ-2: of callers at once all get the session's one node", async (store, user) => {
+    const nodes = [await enroll(store, user, "a"), await enroll(store, user, "b")];
+    const bound = await Promise.all(Array.from({ length: 20 }, (_, i) =>
+      store.bindSession(
+        user,
+        "build",
+        { nodeId: nodes[i % 2]!.id, isolation: i % 2 ? "native" : "docker:x" },
+        NOW,
+      )));
+    assert.equal(bound.filter(({ created }) => created).length, 1);
+    assert.equal(new Set(bound.map(({ node, isolation }) => `${node.id} ${isolation}`)).size, 1);
+    const { node, isolation } = bound[0]!;
+    assert.deepEqual(await store.binding(user, "build", NOW + 1), { node, isolation });
+    assert.equal(await store.binding(user, "Build", NOW + 1), undefined);
+  });
+
+  test("SEQ-16: a session is its user's alone", async (store, user) => {
+    const node = await enroll(store, user, "a");
+    const stranger = await store.createAccount("stranger", NOW);
+    await store.bindSession(user, "build", { nodeId: node.id, isolation: "native" }, NOW);
+    assert.equal(await store.binding(stranger, "build", NOW), undefined);
+    assert.deepEqual(await store.sessions(stranger), []);
+    assert.equal(await store.unbindSession(stranger, "build", { ended: true, now: NOW }), false);
+    const place = { nodeId: node.id, isolation: "native" };
+    await refuses("node_not_found", store.bindSession(stranger, "mine", place, NOW));
+  });
+
+  test("what a node says of its sessions is listed, the last used first", async (store, user) => {
+    const { id: nodeId } = await enroll(store, user, "a");
+    const node = (await store.nodeByToken(new Secret("token of a")))!;
+    for (const name of ["old", "new"]) {
+      await store.bindSession(user, name, { nodeId, isolation: "native" }, NOW);
+    }
+    const report = { userId: user.id, lastExit: 3, state: "idle" } as const;
+    await store.recordSessions(node, [
+      { ...report, name: "old", idleMs: 50_000 },
+      { ...report, name: "new", idleMs: 10_000 },
+    ], NOW + HOUR);
+    const listed = await store.sessions(user);
+    assert.deepEqual(
+      listed.map(({ name, state, lastExit, lastUsedAt }) => [name, state, lastExit, lastUsedAt]),
+      [["new", "idle", 3, NOW + HOUR - 10_000], ["old", "idle", 3, NOW + HOUR - 50_000]],
+    );
+    await store.recordSessions(node, [{ ...report, name: "new", idleMs: 0 }], NOW + 2 * HOUR);
+    assert.deepEqual((await store.sessions(user)).map(({ state }) => state), ["idle", "ended"]);
+  });
+
+  test("a session that has ended is listed for a day", async (store, user) => {
+    const { id: nodeId } = await enroll(store, user, "a");
+    const node = (await store.nodeByToken(new Secret("token of a")))!;
+    await store.bindSession(user, "build", { nodeId, isolation: "native" }, NOW);
+    const report = { userId: user.id, name: "build", idleMs: 0, lastExit: 0 } as const;
+    await store.recordSessions(node, [{ ...report, state: "idle" }], NOW);
+    const namesAfter = async (ms: number) => {
+      await store.recordSessions(node, [], NOW + ms);
+      return (await store.sessions(user)).map(({ name }) => name);
+    };
+    assert.deepEqual(await namesAfter(1), ["build"]);
+    assert.deepEqual(await namesAfter(24 * HOUR), ["build"]);
+    assert.deepEqual(await namesAfter(24 * HOUR + 1), []);
+  });
+
+  test("SES-14: a user has a thousand sessions, ended ones not counted", async (store, user) => {
+    const { id: nodeId } = await enroll(store, user, "a");
+    const node = (await store.nodeByToken(new Secret("token of a")))!;
+    const bind = (name: string) =>
+      store.bindSession(user, name, { nodeId, isolation: "native" }, NOW);
+    const lost = Array.from({ length: 999 }, (_, i) => `s${i}`);
+    for (const name of [...lost, "over"]) await bind(name);
+    const report = { userId: user.id, idleMs: 0, lastExit: 0, state: "lost" } as const;
+    await store.recordSessions(node, [...lost, "over"].map((name) => ({ ...report, name })), NOW);
+    await refuses("quota", bind("more"));
+    assert.equal((await store.sessions(user)).length, 1000);
+    await store.recordSessions(node, lost.map((name) => ({ ...report, name })), NOW);
+    assert.equal((await bind("more")).created, true);
+    assert.equal((await store.sessions(user)).some(({ name }) => name === "over"), false);
+  });
+
+  test(
+    "SES-17: a session unbound while it lives is named until its node has ended it",
+    async (store, user) => {
+      const { id: nodeId } = await enroll(store, user, "a");
+      const node = (await store.nodeByToken(new Secret("token of a")))!;
+      const place = { nodeId, isolation: "native" };
+      await store.bindSession(user, "build", place, NOW);
+      assert.equal(await store.unbindSession(user, "build", { ended: false, now: NOW }), true);
+      await refuses("conflict", store.bindSession(user, "build", place, NOW));
+      const mine = { userId: user.id, name: "build" };
+      const report = { ...mine, idleMs: 0, lastExit: undefined, state: "busy" } as const;
+      assert.deepEqual(await store.recordSessions(node, [report], NOW), [mine]);
+      assert.deepEqual(await store.recordSessions(node, [report], NOW), [mine]);
+      assert.deepEqual(await store.recordSessions(node, [], NOW), []);
+      assert.equal((await store.bindSession(user, "build", place, NOW)).created, true);
+    },
+  );
+
   test("CERT-29: two allocators never give one serial twice", async (store) => {
     const allocators = [0, 1].map(() => createSerials((count) => store.reserveSerials(count, NOW)));
     const wanted = 10 * SERIAL_BLOCK + 1;

@@ -39,30 +39,42 @@ const NUMBER: Partial<Record<Deno.Signal, number>> = {
   SIGTERM: 15,
 };
 
-/** A line that is not in `programs` is not found: exit 127. Only `cwd`s in `directories` exist. */
+export interface FakeBackendOptions {
+  readonly kind?: IsolationSpec["kind"];
+  /** The only `cwd`s that exist. */
+  readonly directories?: readonly string[];
+  /** The only programs that are found. */
+  readonly present?: readonly string[];
+}
+
+/** A line that is not in `programs` is not found: exit 127. */
 export function fakeBackend(
   programs: Readonly<Record<string, FakeProgram>>,
-  { directories = ["/"] }: { directories?: readonly string[] } = {},
+  { kind = "native", directories = ["/"], present = [] }: FakeBackendOptions = {},
 ): FakeBackend {
   const commands: Command[] = [];
   return {
-    kind: "native",
+    kind,
     commands,
     run(spec, command) {
       return Promise.resolve().then(() => {
-        refuse(spec, command, directories);
+        refuse(spec, command, { kind, directories });
         commands.push(command);
         return start(command, programs[text(command.line)] ?? (() => Promise.resolve(127)));
       });
     },
-    findProgram: () => Promise.resolve(undefined),
+    findProgram: (_spec, paths) => Promise.resolve(paths.find((path) => present.includes(path))),
     keepShell: () =>
       Promise.reject(new OpenboxError("isolation_unavailable", "no shell stays in memory")),
   };
 }
 
-function refuse(spec: IsolationSpec, { line, env, cwd }: Command, directories: readonly string[]) {
-  if (spec.kind !== "native") throw new OpenboxError("isolation_unavailable", spec.kind);
+function refuse(
+  spec: IsolationSpec,
+  { line, env, cwd }: Command,
+  { kind, directories }: Required<Omit<FakeBackendOptions, "present">>,
+) {
+  if (spec.kind !== kind) throw new OpenboxError("isolation_unavailable", spec.kind);
   if (line.includes(0)) throw new OpenboxError("bad_request", "NUL");
   if (Object.keys(env).some((name) => name.includes("="))) {
     throw new OpenboxError("bad_environment", "=");

@@ -17,7 +17,6 @@ export const dispatch = userRoute(
     const { authority, clock, dispatches } = control;
     const wait = dispatches.take(user.id);
     if (wait > 0) throw new TooMany("Too many calls at once by this user", wait);
-    refuseLater(call.body);
     const key = parseKeyLine(call.body.client_pubkey);
     const { isolation } = call.body;
     if (isolation !== undefined) parseIsolation(isolation); // what no agent takes gets no certificate
@@ -35,6 +34,7 @@ export const dispatch = userRoute(
       nodeId: node.id,
       isolation: place.isolation,
       session,
+      login: call.body.login, // whether the node takes it is its owner's to say
       now,
     });
     const keys = caLines(authority.publicKeys);
@@ -62,12 +62,4 @@ function readTarget({ tag, node_id }: DispatchRequest): Target {
   }
   if (node_id) return { kind: "node", node: node_id };
   return tag ? { kind: "tag", tag } : { kind: "any" };
-}
-
-/** What comes with a later version is refused here, before it could be taken for something else. */
-function refuseLater({ login }: DispatchRequest): void {
-  if (!login) return;
-  throw new OpenboxError("not_supported", "Another login: not in this version of openbox", {
-    hint: "leave it out: the command then runs as the agent's user",
-  });
 }

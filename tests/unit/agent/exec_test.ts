@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { type ExecDeps, serveChannel } from "../../../src/agent/exec.ts";
+import type { FoundPath } from "../../../src/agent/policy.ts";
+import { parseAgentRules } from "../../../src/agent/rules.ts";
 import { OUTCOME_REQUEST, RUN_SUBSYSTEM } from "../../../src/api/run.ts";
+import { STANDARD_PATH } from "../../../src/agent/login.ts";
 import { OpenboxError } from "../../../src/errors.ts";
 import { concat, text, toBase64, utf8 } from "../../../src/bytes.ts";
 import type { VerifiedUser } from "../../../src/ca/verifier.ts";
@@ -12,6 +15,14 @@ import { type FakeChannel, fakeChannel } from "../../fakes/server_channel.ts";
 import { aUser, NODE_ID, NOW } from "./world.ts";
 
 const LOGIN = { name: "root", home: "/root", shell: "/bin/zsh", lang: "C.UTF-8" };
+
+const BUILD = {
+  ...LOGIN,
+  name: "build",
+  home: "/home/build",
+  account: { name: "build", uid: 1000, gid: 1000 },
+};
+const PATH = "/opt/bin:/bin";
 
 const PROGRAMS: Record<string, FakeProgram> = {
   true: () => Promise.resolve(0),
@@ -55,7 +66,15 @@ interface Asked {
   /** A stock client, with these variables. */
   readonly stock?: Record<string, string>;
   readonly sessions?: ExecDeps["sessions"];
+  /** Besides native. */
+  readonly inside?: readonly FakeBackend[];
+  /** agent.toml */
+  readonly rules?: string;
 }
+
+const FILES: Record<string, FoundPath> = {
+  "/var/lib/machines/deb": { path: "/var/lib/machines/deb", kind: "directory" },
+};
 
 /** A node where nobody may have a session. */
 const NO_SESSIONS: ExecDeps["sessions"] = {
@@ -65,6 +84,7 @@ const NO_SESSIONS: ExecDeps["sessions"] = {
 
 async function serve(asked: Asked): Promise<World> {
   const { line = "true", header = {}, stock, sessions = NO_SESSIONS } = asked;
+  const { inside = [], rules = "" } = asked;
   const user = { ...await aUser(asked.cert), ...asked.user };
   const fake = stock
     ? fakeChannel(user, { kind: "exec", command: utf8(line) }, stock)
@@ -75,13 +95,24 @@ async function serve(asked: Asked): Promise<World> {
     );
     fake.send(concat([u32(json.length), json]));
   }
-  const backend = fakeBackend(PROGRAMS, { directories: ["/root", "/root/sub", "/srv"] });
+  const backend = fakeBackend(PROGRAMS, {
+    directories: ["/root", "/root/sub", "/srv", "/home/build"],
+  });
   const clock = new FakeClock(NOW), stopping = new AbortController();
   const deps: ExecDeps = {
-    backends: [backend],
+    backends: [backend, ...inside],
+    rules: parseAgentRules(rules, "/box/agent/agent.toml"),
+    lookup: {
+      ownLogin: "root",
+      isRoot: true,
+      kept: [],
+      find: (path) => Promise.resolve(FILES[path]),
+    },
     sessions,
-    login: LOGIN,
-    path: Promise.resolve("/opt/bin:/bin"),
+    logins: {
+      own: LOGIN,
+      find: (name) => Promise.resolve({ login: name === "build" ? BUILD : LOGIN, path: PATH }),
+    },
     nodeId: NODE_ID,
     clock,
     stopping: stopping.signal,
@@ -196,6 +227,97 @@ Deno.test("RUN-21: without a command the login's shell runs as a login shell", a
   assert.equal(backend.commands[0]!.terminal, undefined);
 });
 
+Deno.test("RUN-18, RUN-19: in a container a command starts in what its image says, and nothing of ours", async () => {
+  for (const [cwd, expected] of [[undefined, undefined], ["sub", "sub"], ["/srv", "/srv"]]) {
+    const docker = fakeBackend(PROGRAMS, { kind: "docker", directories: ["sub", "/srv"] });
+    const { outcome } = await serve({
+      cert: { isolation: "docker:debian" },
+      inside: [docker],
+      header: { cwd, env: { X: "1" }, limits: { pids: 5 } },
+    });
+    assert.equal((await outcome()).outcome, "exit");
+    const [command] = docker.commands;
+    assert.deepEqual(command!.env, { OPENBOX_NODE: NODE_ID, X: "1" });
+    assert.deepEqual([command!.cwd, command!.account], [expected, undefined]);
+    assert.deepEqual(command!.confinement, { pids: 5, net: "bridge" });
+  }
+});
+
+Deno.test("RUN-18: in a tree a command starts as its root", async () => {
+  const nspawn = fakeBackend(PROGRAMS, { kind: "nspawn" });
+  const pty = { term: "xterm", cols: 80, rows: 24 };
+  const cert = { isolation: "nspawn:/var/lib/machines/deb" };
+  const { outcome } = await serve({ cert, inside: [nspawn], header: { pty } });
+  assert.equal((await outcome()).outcome, "exit");
+  const { env, cwd, confinement } = nspawn.commands[0]!;
+  assert.deepEqual(env, {
+    HOME: "/root",
+    USER: "root",
+    LOGNAME: "root",
+    SHELL: "/bin/sh",
+    PATH: STANDARD_PATH,
+    LANG: "C.UTF-8",
+    OPENBOX_NODE: NODE_ID,
+    TERM: "xterm",
+  });
+  assert.deepEqual([cwd, confinement], [undefined, { net: "host" }]);
+});
+
+Deno.test("RUN-21: the shell of a container is bash where it has one, else sh", async () => {
+  const cases: [string[], string][] = [
+    [["/usr/bin/bash"], "exec /usr/bin/bash -l"],
+    [[], "exec /bin/sh"],
+  ];
+  for (const [present, line] of cases) {
+    const docker = fakeBackend(PROGRAMS, { kind: "docker", present });
+    const cert = { isolation: "docker:debian" };
+    const { outcome } = await serve({ cert, inside: [docker], header: { command: undefined } });
+    await outcome();
+    assert.equal(text(docker.commands[0]!.line), line);
+  }
+});
+
+Deno.test("EXE-7, CERT-4: a command runs as the certificate's login, or the one that the owner chose", async () => {
+  for (
+    const asked of [
+      { rules: 'logins = ["build"]', cert: { login: "build" } },
+      { rules: 'run_as = "build"' },
+      { rules: 'run_as = "build"', stock: {} },
+    ]
+  ) {
+    const { backend, served } = await serve(asked);
+    await served;
+    const { env, cwd, account } = backend.commands[0]!;
+    assert.deepEqual([env.USER, env.LOGNAME, env.HOME], ["build", "build", "/home/build"]);
+    assert.deepEqual([cwd, account], ["/home/build", BUILD.account]);
+  }
+  const { backend, outcome } = await serve({ rules: 'run_as = "build"', cert: { login: "root" } });
+  assert.equal((await outcome()).error.code, "login_not_allowed");
+  assert.deepEqual(backend.commands, []);
+});
+
+Deno.test("what the node's owner does not allow is refused before anything starts", async () => {
+  const docker = () => fakeBackend(PROGRAMS, { kind: "docker" });
+  const cases: [Asked, string][] = [
+    [
+      { rules: 'isolations = ["native"]', cert: { isolation: "docker:debian" } },
+      "isolation_not_allowed",
+    ],
+    [{ rules: 'isolations = ["docker"]' }, "isolation_not_allowed"],
+    [{ cert: { isolation: "docker:debian" }, header: { net: "host" } }, "limit_not_allowed"],
+    [{ cert: { isolation: "docker:debian" }, header: { mounts: ["/etc"] } }, "mount_not_allowed"],
+    [{ header: { mounts: ["/etc"] } }, "limit_unsupported"],
+    [{ rules: "caps = { pids = 5 }", header: { limits: { pids: 6 } } }, "limit_not_allowed"],
+  ];
+  for (const [asked, code] of cases) {
+    const inside = [docker()];
+    const { backend, outcome } = await serve({ inside, ...asked });
+    const { outcome: how, error } = await outcome();
+    assert.deepEqual([how, error.code], ["not_started", code]);
+    assert.deepEqual([backend.commands, inside[0]!.commands], [[], []]);
+  }
+});
+
 Deno.test("RUN-20: a terminal has its size and kind, and is told of another size", async () => {
   const pty = { term: "xterm", cols: 100, rows: 30 };
   const { backend, fake, outcome } = await serve({ line: "sizes", header: { pty } });
@@ -255,7 +377,7 @@ Deno.test("CERT-4: another isolation than the certificate's is refused, and noth
     }, "not_supported"],
     [{ cert: { session: "work" }, header: { command: undefined } }, "not_supported"],
     [{ header: { kind: "end_session", command: undefined } }, "session_not_authorized"],
-    [{ cert: { login: "alice" } }, "not_supported"],
+    [{ cert: { login: "alice" } }, "login_not_allowed"],
   ];
   for (const [asked, code] of cases) {
     const { backend, fake, served } = await serve(asked);

@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { type Login, readLogin, readLoginPath, STANDARD_PATH } from "../../../src/agent/login.ts";
+import {
+  findLogin,
+  type Login,
+  readLogin,
+  readLoginPath,
+  STANDARD_PATH,
+} from "../../../src/agent/login.ts";
 import { openNativeBackend } from "../../../src/isolation/native.ts";
 import { fakeHost } from "../../fakes/host.ts";
 import { eventually, isAlive, pidsIn } from "../../fixtures/processes.ts";
@@ -29,6 +35,19 @@ Deno.test("the login is the system's, whatever the agent's variables say", async
   const [name, home] = new TextDecoder().decode(stdout).split("\n");
   assert.deepEqual([login.name, login.home], [name, home]);
   assert.match(login.shell, /^\//);
+});
+
+Deno.test({
+  name: "EXE-7: another login is the system's of exactly this name",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const { home, account, lang } = await findLogin("daemon", { lang: "C.UTF-8" });
+    assert.deepEqual([account, lang], [{ name: "daemon", uid: 1, gid: 1 }, "C.UTF-8"]);
+    assert.match(home, /^\//);
+    for (const name of ["no_such_login", "--help"]) {
+      await assert.rejects(findLogin(name, { lang: "C" }), { code: "login_not_allowed" });
+    }
+  },
 });
 
 Deno.test("PATH is what the login shell's start-up files make of it, whatever they print", () =>

@@ -37,6 +37,7 @@ Deno.test("the header is read however it is cut, and what follows is input", asy
       env: { A: "b" },
       cwd: "dir",
       timeoutMs: 1000,
+      confinement: {},
       isolation: undefined,
     });
     let got = text(input);
@@ -57,20 +58,44 @@ Deno.test("INS-7: a key that this version does not know is refused, since it wou
   }
 });
 
-Deno.test("what comes with later versions is refused by name", async () => {
-  const cases = [
-    { limits: { pids: 5 } },
-    { mounts: ["/a:/b"] },
-    { gpus: "all" },
-    { net: "none" },
-    { volatile: true },
+Deno.test("limits and mounts are read as what a backend is asked to hold", async () => {
+  const { confinement } = await wanted(framed(request({
+    limits: { memory_bytes: 2 ** 20, cpus: 0.5, pids: 5, shm_bytes: 4096 },
+    mounts: ["/a:/b:ro"],
+    gpus: "all",
+    net: "none",
+    volatile: true,
+  })));
+  assert.deepEqual(confinement, {
+    memoryBytes: 2 ** 20,
+    cpus: 0.5,
+    pids: 5,
+    shmBytes: 4096,
+    mounts: [{ source: "/a", target: "/b", readOnly: true }],
+    gpus: "all",
+    net: "none",
+    volatile: true,
+  });
+  const none = { limits: {}, mounts: [], volatile: false };
+  assert.deepEqual((await wanted(framed(request(none)))).confinement, {});
+});
+
+Deno.test("ISO-8: limits and mounts in no form that is known are refused", async () => {
+  const cases: [Record<string, unknown>, string][] = [
+    [{ limits: { memory_bytes: 0 } }, "bad_request"],
+    [{ limits: { memory_bytes: 1.5 } }, "bad_request"],
+    [{ limits: { cpus: 0 } }, "bad_request"],
+    [{ limits: { cpus: "2" } }, "bad_request"],
+    [{ limits: { pids: -1 } }, "bad_request"],
+    [{ net: "container:x" }, "bad_request"],
+    [{ gpus: "device=-x --y" }, "bad_request"],
+    [{ mounts: ["rel:/b"] }, "mount_invalid"],
+    [{ mounts: ["/a:/b:rw"] }, "mount_invalid"],
+    [{ mounts: ["/a/../etc"] }, "mount_invalid"],
+    [{ mounts: Array(65).fill("/a") }, "bad_request"],
   ];
-  for (const change of cases) {
-    await assert.rejects(
-      wanted(framed(request(change))),
-      { code: "not_supported" },
-      JSON.stringify(change),
-    );
+  for (const [change, code] of cases) {
+    await assert.rejects(wanted(framed(request(change))), { code }, JSON.stringify(change));
   }
 });
 
@@ -111,6 +136,7 @@ Deno.test("a stock client's exec is a line, its variables, and perhaps an isolat
     env: { LANG: "C" },
     cwd: undefined,
     timeoutMs: undefined,
+    confinement: {},
     isolation: "native",
   });
 });

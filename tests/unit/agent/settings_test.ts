@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type AgentFlags, readAgentSettings } from "../../../src/agent/settings.ts";
+import { parseAgentRules } from "../../../src/agent/rules.ts";
 import { formatEnrollToken } from "../../../src/ca/enroll_proof.ts";
 import { newEnrollSecret } from "../../../src/ids.ts";
 import { Secret } from "../../../src/secret.ts";
@@ -16,8 +17,10 @@ const read = (flags: AgentFlags, env: Record<string, string> = {}, more: FakeHos
 
 Deno.test("without flags and variables nothing is said", async () => {
   assert.deepEqual(await read({}), {
+    agentDir: "/box/agent",
     statePath: "/box/agent/agent.json",
     sessionsDir: "/box/agent/sessions",
+    rules: parseAgentRules("", "/box/agent/agent.toml"),
     server: undefined,
     enrollToken: undefined,
     addr: undefined,

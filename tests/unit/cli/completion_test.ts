@@ -55,6 +55,8 @@ Deno.test({
       [["run", "-t", ""], ["build", "gpu", "mac"]],
       [["-t", "gpu", "--t"], ["--timeout", "--tty"]],
       [["node", "show", "p"], ["pi"]],
+      [["-t", "gpu", "--net", ""], ["bridge", "host", "none"]],
+      [["-t", "gpu", "--m"], ["--memory", "--mount"]],
       [["completion", "z"], ["zsh"]],
       [["-t", "gpu", "ls", "n"], [""]],
     ];

@@ -28,8 +28,21 @@ const refusal = (...args: string[]): OpenboxError => {
 
 Deno.test("the flags become a target and a command; the isolation is always named", () => {
   assert.deepEqual(read("-t", "mac", "-C", "a b", "--timeout", "90s", "ls", "a b"), {
-    target: { tag: "mac", node: undefined, session: undefined, isolation: { kind: "native" } },
-    command: { line: "ls 'a b'", terminal: undefined, env: {}, cwd: "a b", timeoutMs: 90_000 },
+    target: {
+      tag: "mac",
+      node: undefined,
+      session: undefined,
+      isolation: { kind: "native" },
+      login: undefined,
+    },
+    command: {
+      line: "ls 'a b'",
+      terminal: undefined,
+      env: {},
+      cwd: "a b",
+      timeoutMs: 90_000,
+      limits: {},
+    },
   });
   assert.deepEqual(read("--docker", "alpine:3", "ls").target.isolation, {
     kind: "docker",
@@ -76,6 +89,54 @@ Deno.test("SES-13: a session's name has one form that no reader folds", () => {
   for (const name of ["a b", "a/b", "a:b", "\u00e9", "-x", "x".repeat(65), "a\n"]) {
     assert.equal(refusal(`--session=${name}`, "ls").code, "invalid_name", name);
   }
+});
+
+Deno.test("ISO-7, ISO-8: limits and mounts are read before anything is sent", () => {
+  const docker = ["--docker", "debian", "--memory", "1.5g", "--cpus", "0.5", "--pids=100"];
+  const more = ["--shm-size", "64m", "--gpus", "all", "--net", "none", "--mount", "/a"];
+  assert.deepEqual(read(...docker, ...more, "--mount", "/b:/c:ro", "ls").command.limits, {
+    limits: { memory_bytes: 1.5 * 2 ** 30, cpus: 0.5, pids: 100, shm_bytes: 64 * 2 ** 20 },
+    mounts: ["/a", "/b:/c:ro"],
+    gpus: "all",
+    net: "none",
+  });
+  const tree = read("--nspawn", "/srv/x", "--volatile", "--net", "host", "ls").command.limits;
+  assert.deepEqual(tree, { net: "host", volatile: true });
+  assert.deepEqual(read("-s", "a", "--memory", "512m", "ls").command.limits, {
+    limits: { memory_bytes: 512 * 2 ** 20 },
+  });
+});
+
+Deno.test("ISO-7: a limit that is none, or that the isolation cannot hold, is refused here", () => {
+  const cases: [string[], string, RegExp][] = [
+    [["--memory", "lots"], "usage", /--memory "lots": not a size such as 512m/],
+    [["--memory", "-1"], "usage", /not a size/],
+    [["--cpus", "0"], "usage", /--cpus "0": not a number of cores/],
+    [["--pids", "1.5"], "usage", /not a whole number/],
+    [["--docker", "debian", "--gpus", "some"], "usage", /--gpus "some": not all/],
+    [["--docker", "debian", "--net", "x"], "usage", /--net "x": not bridge or none or host/],
+    [["--nspawn", "/x", "--net", "bridge"], "usage", /not host or none/],
+    [["--docker", "debian", "--mount", "rel:/x"], "mount_invalid", /"rel" is not absolute/],
+    [["--mount", "/a"], "limit_unsupported", /--mount cannot be held in native/],
+    [["--net", "none"], "limit_unsupported", /--net cannot be held in native/],
+    [["--volatile"], "limit_unsupported", /--volatile/],
+    [["--nspawn", "/x", "--gpus", "all"], "limit_unsupported", /--gpus cannot be held in nspawn/],
+    [["--docker", "debian", "--volatile"], "limit_unsupported", /--volatile/],
+  ];
+  for (const [flags, code, message] of cases) {
+    const error = refusal("-t", "x", ...flags, "ls");
+    assert.equal(error.code, code, flags.join(" "));
+    assert.match(error.message, message);
+  }
+});
+
+Deno.test("EXE-7: --user names a login, and is for native commands", () => {
+  assert.equal(read("-t", "x", "--user", "build", "ls").target.login, "build");
+  assert.equal(read("-s", "x", "--user", "build", "ls").target.login, "build");
+  for (const name of ["0", "-x", "a b", "a:b", "a/b"]) {
+    assert.equal(refusal("-t", "x", `--user=${name}`, "ls").code, "usage", name);
+  }
+  assert.equal(refusal("--docker", "x", "--user", "build", "ls").code, "limit_unsupported");
 });
 
 const ON_TERMINAL: FakeHostOptions = {

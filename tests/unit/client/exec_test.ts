@@ -92,6 +92,12 @@ Deno.test("another node or another isolation than was asked for is refused befor
   const docker: Target = { tag: "x", isolation: { kind: "docker", image: "alpine" } };
   const wrongIsolation = await refusal(openRun(docker, { line: "id" }, node.deps, { signal }));
   assert.equal(wrongIsolation.code, "isolation_not_allowed");
+
+  node.change = (answer) => answer;
+  node.certify = ({ login: _, ...rest }) => rest;
+  const asBuild: Target = { tag: "x", isolation: { kind: "native" }, login: "build" };
+  const wrongLogin = await refusal(openRun(asBuild, { line: "id" }, node.deps, { signal }));
+  assert.equal(wrongLogin.code, "login_not_allowed");
   assert.equal(node.accepted.length, 0);
 });
 

@@ -38,6 +38,8 @@ export interface FakeNode extends AsyncDisposable {
   readonly accepted: Socket[];
   /** Channels that opened. */
   channels: number;
+  /** Changes what the control plane certifies. */
+  certify: (request: DispatchRequest) => DispatchRequest;
   /** Changes what the control plane answers. */
   change: (answer: DispatchAnswer, request: DispatchRequest) => DispatchAnswer;
 }
@@ -96,6 +98,7 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
       accountId: ACCOUNT,
       nodeId: NODE_ID,
       isolation: request.isolation,
+      login: node.certify(request).login,
       now: Date.now(),
     });
     return node.change({
@@ -118,6 +121,7 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
     addr,
     accepted: [],
     channels: 0,
+    certify: (request) => request,
     change: (answer) => answer,
     deps: {
       control: { dispatch } as Partial<ControlClient> as ControlClient,

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { createCertAuthority } from "../../../src/ca/authority.ts";
+import { OPTION } from "../../../src/ca/names.ts";
 import { verifyUserCert } from "../../../src/ca/verifier.ts";
-import { certificateLine, parseCertificateLine } from "../../../src/ssh/certificate.ts";
+import {
+  certificateLine,
+  parseCertificate,
+  parseCertificateLine,
+} from "../../../src/ssh/certificate.ts";
 import { authorizedLine, generateKey } from "../../../src/ssh/key.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { assertRefused, CA, startWorld, type World } from "./world.ts";
@@ -85,10 +90,17 @@ Deno.test("ISO-3: an isolation that is none is refused", async () => {
   assertRefused(await dispatch(world, { isolation: null }), 400, "bad_request");
 });
 
-Deno.test("other logins are refused, not left out", async () => {
+Deno.test("CERT-4: a login is certified as it was asked for; one that is no name is refused", async () => {
   await using world = await startWorld();
   await world.enroll();
-  assertRefused(await dispatch(world, { login: "root" }), 400, "not_supported");
+  const certified = async (login: string) => {
+    const { body } = await dispatch(world, { login });
+    return parseCertificate(parseCertificateLine(body.user_cert)).critical.get(OPTION.login);
+  };
+  assert.deepEqual([await certified("build"), await certified("")], ["build", undefined]);
+  for (const login of ["0", "-x", "a b", "a:b", "x".repeat(33), null]) {
+    assertRefused(await dispatch(world, { login }), 400, "bad_request");
+  }
   const go = { tag: "", node_id: "", session_id: "" };
   assert.equal((await dispatch(world, go)).status, 200, "what the Go CLI sends for none");
   const exec = await world.call("POST", "/v1/exec", { token: world.token });

@@ -4,7 +4,7 @@ import { openDockerBackend } from "../../../src/isolation/docker.ts";
 import { placeOf } from "../../fixtures/dockerd.ts";
 
 const [host, owner, image] = Deno.args as [string, string, string];
-const backend = await openDockerBackend({ ...placeOf(host), owner, boot: "first" });
+const backend = openDockerBackend({ ...placeOf(host), owner, boot: "first" });
 const spec = { kind: "docker", image } as const;
 await Promise.all([
   backend.run(spec, { line: utf8("trap '' HUP INT TERM; sleep 300"), env: {}, cwd: "/" }),

@@ -22,14 +22,14 @@ Deno.test(
   async () => {
     await using dockerd = await startDockerd();
     const image = await makeImage(dockerd.host, "openbox-failing");
-    const open = async () =>
-      await openDockerBackend({
+    const open = () =>
+      openDockerBackend({
         ...placeOf(dockerd.host),
         owner: "test",
         boot: crypto.randomUUID(),
       });
     const run = async () => {
-      await using backend = await open();
+      await using backend = open();
       await using process = await backend.run(
         { kind: "docker", image },
         command("echo ran", { confinement, cwd: undefined }),
@@ -52,7 +52,7 @@ Deno.test(
     assert.match(text(denied.stdout), /^docker_unavailable\n.*may not use.*\n.*docker LOGIN/);
     await Deno.chmod(dockerd.socket, 0o660);
 
-    await using backend = await open();
+    await using backend = open();
     await using going = await backend.run(
       { kind: "docker", image },
       command("sleep 300", { confinement, cwd: undefined }),
@@ -79,7 +79,7 @@ Deno.test(
 Deno.test("RES-2, EXE-10: a full disk of the engine is told as that", components, async () => {
   await using dockerd = await startDockerd({ dataMib: 24 });
   const image = await makeImage(dockerd.host, "openbox-full");
-  await using backend = await openDockerBackend({
+  await using backend = openDockerBackend({
     ...placeOf(dockerd.host),
     owner: "test",
     boot: "1",
@@ -104,7 +104,7 @@ Deno.test("RES-2, EXE-10: a full disk of the engine is told as that", components
 
 Deno.test("ISO-4: where there is no engine at all, that is what is said", async () => {
   const nothing = { env: () => undefined, home: "/nonexistent" };
-  await using backend = await openDockerBackend({
+  await using backend = openDockerBackend({
     ...nothing,
     env: (name) => name === "DOCKER_HOST" ? "unix:///nonexistent/docker.sock" : undefined,
     owner: "test",

@@ -18,7 +18,7 @@ async function openWorld({ pullStallMs }: { readonly pullStallMs?: number } = {}
   await Deno.mkdir(`${home}/bin`);
   const place = placeOf(host, home);
   const backend = stack.use(
-    await openDockerBackend({
+    openDockerBackend({
       home,
       env: (name) => name === "PATH" ? `${home}/bin:${place.env(name)}` : place.env(name),
       owner: `test-${crypto.randomUUID()}`,

@@ -14,9 +14,9 @@ const image = () =>
     files: { "/bin/entry": '#!/bin/sh\nexport ENTERED=yes\nexec "$@"\n' },
   });
 
-async function openWorld() {
+function openWorld() {
   const host = sharedHost()!, owner = `test-${crypto.randomUUID()}`;
-  const backend = await openDockerBackend({ ...placeOf(host), owner, boot: "now" });
+  const backend = openDockerBackend({ ...placeOf(host), owner, boot: "now" });
   const start = async (line: string, more: Partial<Command> = {}, as?: string): Promise<Process> =>
     await backend.run(
       { kind: "docker", image: as ?? await image() },
@@ -39,11 +39,11 @@ async function openWorld() {
     [Symbol.asyncDispose]: () => backend[Symbol.asyncDispose](),
   };
 }
-type World = Awaited<ReturnType<typeof openWorld>>;
+type World = ReturnType<typeof openWorld>;
 
 function test(name: string, body: (world: World) => Promise<void>) {
   Deno.test(name, requireComponent("docker-engine", "busybox"), async () => {
-    await using world = await openWorld();
+    await using world = openWorld();
     await body(world);
   });
 }
@@ -253,7 +253,7 @@ test("ISO-6: what an agent before this one left is removed at the start", async 
   await leave(owner);
   const kept = await leave(other);
   {
-    await using _backend = await openDockerBackend({ ...placeOf(host), owner, boot: "now" });
+    await using _backend = openDockerBackend({ ...placeOf(host), owner, boot: "now" });
     await eventually("it is removed", async () => (await containersOf(host, owner)).length === 0);
   }
   assert.equal((await containersOf(host, other)).length, 1, "another agent's is let alone");

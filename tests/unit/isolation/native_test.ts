@@ -7,6 +7,7 @@ import { openCgroups } from "../../../src/isolation/cgroup.ts";
 import { NATIVE } from "../../../src/isolation/spec.ts";
 import type { Exit } from "../../../src/isolation/backend.ts";
 import { command, finish, readAll } from "../../contract/isolation.ts";
+import { usedMemory } from "../../fixtures/memory.ts";
 import { eventually, isAlive, pidsIn } from "../../fixtures/processes.ts";
 
 interface World {
@@ -295,7 +296,7 @@ test("RUN-14, EXE-15: a producer waits for its consumer, and memory stays flat",
   );
   const reader = process.stdout.getReader();
   await reader.read();
-  const before = Deno.memoryUsage().rss;
+  const before = await usedMemory();
   const stderr = process.stderr.getReader();
   const ended = stderr.read();
   const first = await Promise.race([
@@ -303,7 +304,7 @@ test("RUN-14, EXE-15: a producer waits for its consumer, and memory stays flat",
     new Promise((resolve) => setTimeout(() => resolve("waits"), 1_000)),
   ]);
   assert.equal(first, "waits");
-  assert.ok(Deno.memoryUsage().rss - before < 16 * 1024 * 1024);
+  assert.ok(await usedMemory() - before < 16 * 1024 * 1024);
   await reader.cancel();
   await ended;
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chooseDialect } from "../../../src/session/dialect.ts";
+import { chooseDialect, chooseDialectInside } from "../../../src/session/dialect.ts";
 import { findProgram, requireComponent } from "../../fixtures/component.ts";
 import { openSession, PATH } from "./world.ts";
 
@@ -26,6 +26,15 @@ Deno.test(
     }
   },
 );
+
+Deno.test("SEQ-13: inside of an image or a tree it is bash where there is one, else sh as any sh", async () => {
+  const inside = (...there: string[]) =>
+    chooseDialectInside((paths) => Promise.resolve(paths.find((path) => there.includes(path))));
+  const bash = await inside("/usr/bin/bash", "/bin/sh");
+  assert.deepEqual([bash.kind, bash.argv[0]], ["bash", "/usr/bin/bash"]);
+  const sh = await inside("/bin/sh");
+  assert.deepEqual([sh.kind, sh.argv[0]], ["ash", "/bin/sh"]);
+});
 
 Deno.test("SEQ-13: sh is asked which shell it is", requireComponent("bash"), async () => {
   const folder = await Deno.makeTempDir();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { text, utf8 } from "../../../src/bytes.ts";
 import { openDockerBackend } from "../../../src/isolation/docker.ts";
 import type { IsolationSpec } from "../../../src/isolation/spec.ts";
-import { chooseInsideDialect } from "../../../src/session/dialect.ts";
+import { chooseDialectInside } from "../../../src/session/dialect.ts";
 import { openSessionShell } from "../../../src/session/shell.ts";
 import { requireComponent } from "../../fixtures/component.ts";
 import { sharedHost } from "../../fixtures/docker_host.ts";
@@ -28,9 +28,9 @@ function imageOf(program: Program): Promise<string> {
 async function openSession(program: Program) {
   await using stack = new AsyncDisposableStack();
   const host = sharedHost()!, owner = `test-${crypto.randomUUID()}`;
-  const backend = stack.use(await openDockerBackend({ ...placeOf(host), owner, boot: "1" }));
+  const backend = stack.use(openDockerBackend({ ...placeOf(host), owner, boot: "1" }));
   const spec: IsolationSpec = { kind: "docker", image: await imageOf(program) };
-  const dialect = await chooseInsideDialect((paths) => backend.findProgram(spec, paths));
+  const dialect = await chooseDialectInside((paths) => backend.findProgram(spec, paths));
   const shell = stack.use(
     await openSessionShell(backend, spec, { dialect, env: { GIVEN: "too" }, cwd: undefined }),
   );
