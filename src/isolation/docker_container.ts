@@ -109,7 +109,7 @@ export async function startContainer(
     );
     stack.use(wire);
     const control = startControl(wire);
-    const ready = control.ask(cwd === undefined ? ":" : checkDirectory(cwd));
+    const ready = control.ask(cwd === undefined ? ":" : checkDirectory(cwd), START_MS);
     await engine.call((docker) => docker.getContainer(id).start(), { signal, ms: START_MS });
     const answer = await ready;
     if (!answer) throw unusable(image, control.said());
@@ -179,7 +179,7 @@ async function remove(engine: Engine, id: string): Promise<void> {
 }
 
 interface Control {
-  ask(line: string): Promise<Answer | undefined>;
+  ask(line: string, ms?: number): Promise<Answer | undefined>;
   /** What came on its stderr. */
   said(): string;
 }
@@ -210,10 +210,10 @@ function startControl(wire: Wire): Control {
   });
   return {
     said: () => said || lines.join("\n"),
-    ask(line) {
+    ask(line, ms = ANSWER_MS) {
       if (over) return Promise.resolve(undefined);
       const number = ++count, answered = Promise.withResolvers<Answer | undefined>();
-      const late = setTimeout(() => answered.resolve(undefined), START_MS);
+      const late = setTimeout(() => answered.resolve(undefined), ms);
       waiting.set(number, (answer) => {
         clearTimeout(late);
         answered.resolve(answer);

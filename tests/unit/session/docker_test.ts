@@ -128,6 +128,22 @@ test("SEQ-8: what a background job still says turns up nowhere", async ({ run })
   assert.deepEqual([out, err], ["next\n", ""]);
 });
 
+test("SEQ-7, SEQ-8: commands of random sizes and codes, some with a job that goes on", async ({ run }) => {
+  let seed = 7;
+  const next = (below: number) => (seed = (seed * 48271) % 0x7fffffff) % below;
+  for (let i = 0; i < 40; i++) {
+    const size = next(3) === 0 ? next(300_000) : next(200), errors = next(500), code = next(256);
+    const input = "i".repeat(next(2) * next(20_000));
+    const job = i % 5 === 0 ? "{ sleep 0.3; echo late; echo late >&2; } & " : "";
+    const line = `${job}head -c ${size} /dev/zero | tr '\\000' o; printf '%${errors}s' '' >&2; ` +
+      `wc -c >&2; (exit ${code})`;
+    const ran = await run(line, input);
+    assert.equal(ran.out, "o".repeat(size), `output of ${i}`);
+    assert.equal(ran.err.trim(), `${input.length}`, `errors of ${i}`);
+    assert.equal(ran.code, code, `code of ${i}`);
+  }
+});
+
 test("SEQ-9: Ctrl-C ends what runs, the rest of the line does not run, the state is kept", async ({ run, start }) => {
   await run("cd /tmp; kept=1");
   // a Ctrl-C between the shell's fork and its child's exec is lost, as on a terminal: so it is the child who begins
