@@ -46,3 +46,12 @@ export function fromBase64Url(encoded: string): Uint8Array<ArrayBuffer> | undefi
     return undefined;
   }
 }
+
+/** Where `wanted` begins in `bytes`; -1 where it is not. */
+export function findBytes(bytes: Uint8Array, wanted: Uint8Array): number {
+  for (let at = bytes.indexOf(wanted[0]!); at >= 0; at = bytes.indexOf(wanted[0]!, at + 1)) {
+    if (at + wanted.length > bytes.length) return -1;
+    if (wanted.every((byte, i) => bytes[at + i] === byte)) return at;
+  }
+  return -1;
+}

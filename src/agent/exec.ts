@@ -2,23 +2,23 @@
  * The act itself: one channel of a verified user, one command. Whatever it may not do, or this node
  * cannot, is refused before anything starts; from the start on the channel is told how it ended.
  */
-import type { AbortOptions } from "../abort.ts";
 import type { VerifiedUser } from "../ca/verifier.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
-import type { IsolationBackend, Process } from "../isolation/backend.ts";
+import type { IsolationBackend, Process, RunOptions } from "../isolation/backend.ts";
 import { formatIsolation, type IsolationSpec, NATIVE, parseIsolation } from "../isolation/spec.ts";
 import { log } from "../log.ts";
 import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
 import { equalBytes, utf8 } from "../bytes.ts";
 import { isSessionName } from "../api/fields.ts";
+import { PROGRESS_REQUEST } from "../api/run.ts";
 import type { SessionKey, SessionStart, SessionTable, Turn } from "../session/table.ts";
 import type { Logins } from "./logins.ts";
 import { type Place, placeInside, placeOnMachine } from "./place.ts";
 import { type AllowedRun, allowRun, type PathLookup } from "./policy.ts";
 import type { AgentRules } from "./rules.ts";
 import { type Ended, logFields, type SessionEnd, tell } from "./run_end.ts";
-import { readWantedRun, type WantedRun } from "./run_request.ts";
+import { isOurs, readWantedRun, type WantedRun } from "./run_request.ts";
 
 export interface ExecDeps {
   readonly backends: readonly IsolationBackend[];
@@ -59,17 +59,13 @@ export async function serveChannel(
       await deps.sessions.end(session!);
       return await finish(SESSION_ENDED, wanted.runId, { created: false, ended: true });
     }
-    const start = await prepareStart(user, wanted, deps);
+    using patience = startPatience(channel, wanted, deps);
+    const start = await prepareStart(user, wanted, deps, patience.options);
     if (session) {
-      const enter = (options: Required<AbortOptions>) =>
-        deps.sessions.enter(session, toSessionStart(start), options);
-      turn = stack.use(await whileWanted(enter, () => busy(session), wanted, channel, deps));
+      turn = stack.use(await takeTurn(session, toSessionStart(start), wanted, channel, deps));
       // a run of a session without a line is refused by checkPermission
       process = await turn.run({ ...wanted, line: wanted.line! });
-    } else {
-      const run = (options: AbortOptions) => startRun(start, wanted!, options);
-      process = stack.use(await whileWanted(run, late, wanted, channel, deps));
-    }
+    } else process = stack.use(await startRun(start, wanted, patience.options));
   } catch (error) {
     const failure = toOpenboxError(error);
     const kind = failure.code === "lost" ? "lost" : "not_started";
@@ -94,6 +90,7 @@ async function prepareStart(
   user: VerifiedUser,
   { isolation, confinement }: WantedRun,
   { backends, rules, lookup, logins, nodeId }: ExecDeps,
+  options: RunOptions,
 ): Promise<Start> {
   const spec = chooseIsolation(user.isolation, isolation);
   const backend = backends.find(({ kind }) => kind === spec.kind);
@@ -107,14 +104,14 @@ async function prepareStart(
   const allowed = await allowRun({ spec, login: user.login, confinement }, rules, lookup);
   const place = spec.kind === "native"
     ? placeOnMachine(await logins.find(allowed.login), nodeId)
-    : placeInside(allowed.spec, backend, { lang: logins.own.lang, nodeId });
+    : placeInside(allowed.spec, backend, { lang: logins.own.lang, nodeId, options });
   return { backend, allowed, place };
 }
 
 async function startRun(
   { backend, allowed, place }: Start,
   wanted: WantedRun,
-  options: AbortOptions,
+  options: RunOptions,
 ): Promise<Process> {
   const { line, terminal, cwd, env } = wanted;
   return await backend.run(allowed.spec, {
@@ -138,29 +135,62 @@ const toSessionStart = ({ backend, allowed, place }: Start): SessionStart => ({
   dialect: () => place.dialect(),
 });
 
-/** Waits for what `ask` asks for as long as the caller does, and the time-out that it set. */
-async function whileWanted<T>(
-  ask: (options: Required<AbortOptions>) => Promise<T>,
-  late: () => OpenboxError,
-  { timeoutMs }: WantedRun,
+/**
+ * Until the command has started: how long somebody waits for it, which is as long as its caller does, the
+ * agent goes on, and the time-out lasts that was set for it. Our own client is told how far it is.
+ */
+function startPatience(
   channel: ServerChannel<VerifiedUser>,
-  { stopping, clock }: ExecDeps,
-): Promise<T> {
-  const over = new AbortController();
-  const signal = AbortSignal.any([channel.closed, stopping, over.signal]);
-  const asked = new AbortController();
+  { timeoutMs }: WantedRun,
+  { clock, stopping }: ExecDeps,
+): { readonly options: RunOptions } & Disposable {
+  const over = new AbortController(), late = new AbortController();
   if (timeoutMs !== undefined) {
-    sleepLong(timeoutMs, clock, asked.signal).then(() => over.abort(late()), () => {});
+    sleepLong(timeoutMs, clock, over.signal).then(() => late.abort(notInTime(timeoutMs)), () => {});
   }
-  try {
-    return await ask({ signal });
-  } finally {
-    asked.abort(DONE);
-  }
+  let told = false;
+  const tellProgress = (text: string) => {
+    if (over.signal.aborted || !isOurs(channel)) return;
+    told = text !== "";
+    channel.sendRequest(PROGRESS_REQUEST, utf8(text));
+  };
+  return {
+    options: {
+      signal: AbortSignal.any([channel.closed, stopping, late.signal]),
+      onProgress: tellProgress,
+    },
+    [Symbol.dispose]() {
+      if (told) tellProgress("");
+      over.abort(DONE);
+    },
+  };
 }
 
-const late = () =>
-  new OpenboxError("too_many", "The command's turn did not come before its time-out");
+const notInTime = (ms: number) =>
+  new OpenboxError("unavailable", `The command did not start within ${ms / 1000} s, its time-out`, {
+    hint: "is it the pull of an image? docker pull on the node, or a longer time-out",
+  });
+
+/** Waits in the session's line as long as the caller does, and the time-out that it set. */
+async function takeTurn(
+  session: SessionKey,
+  start: SessionStart,
+  { timeoutMs }: WantedRun,
+  channel: ServerChannel<VerifiedUser>,
+  { sessions, stopping, clock }: ExecDeps,
+): Promise<Turn> {
+  const over = new AbortController();
+  const signal = AbortSignal.any([channel.closed, stopping, over.signal]);
+  const late = new AbortController();
+  if (timeoutMs !== undefined) {
+    sleepLong(timeoutMs, clock, late.signal).then(() => over.abort(busy(session)), () => {});
+  }
+  try {
+    return await sessions.enter(session, start, { signal });
+  } finally {
+    late.abort(DONE);
+  }
+}
 
 const busy = ({ name }: SessionKey) =>
   new OpenboxError("too_many", `The session ${name} was busy with other commands all the time`, {

@@ -1,6 +1,6 @@
 /** In what a command starts, by its isolation: environment, directory and shell (docs/protocol.md). */
 import { utf8 } from "../bytes.ts";
-import type { Account, IsolationBackend } from "../isolation/backend.ts";
+import type { Account, IsolationBackend, RunOptions } from "../isolation/backend.ts";
 import type { IsolationSpec } from "../isolation/spec.ts";
 import { BASHES, chooseDialect, chooseDialectInside, type Dialect } from "../session/dialect.ts";
 import { quoteWord } from "../shell_word.ts";
@@ -36,9 +36,13 @@ export function placeOnMachine({ login, path }: FoundLogin, nodeId: string): Pla
 export function placeInside(
   spec: IsolationSpec,
   backend: IsolationBackend,
-  { lang, nodeId }: { readonly lang: string; readonly nodeId: string },
+  { lang, nodeId, options }: {
+    readonly lang: string;
+    readonly nodeId: string;
+    readonly options?: RunOptions;
+  },
 ): Place {
-  const find = (paths: readonly string[]) => backend.findProgram(spec, paths);
+  const find = (paths: readonly string[]) => backend.findProgram(spec, paths, options);
   const node = { OPENBOX_NODE: nodeId };
   return {
     account: undefined,

@@ -9,6 +9,7 @@ import { writePrivateFile } from "../home/private_file.ts";
 import type { Host } from "../host.ts";
 import { newBootId } from "../ids.ts";
 import type { IsolationBackend } from "../isolation/backend.ts";
+import { openDockerBackend } from "../isolation/docker.ts";
 import { openNativeBackend } from "../isolation/native.ts";
 import { openNspawnBackend } from "../isolation/nspawn.ts";
 import { log, startLog } from "../log.ts";
@@ -68,16 +69,11 @@ export async function startAgent(
 
   const { rules } = settings;
   const native = stack.use(overrides.backend ?? await openNativeBackend());
-  const backends: readonly IsolationBackend[] = [native, stack.use(openNspawnBackend())];
   const own = await readLogin(host);
   const logins = openLogins({ own, native, path: rules.commandPath });
   const { agentDir } = settings;
   const lookup = openPathLookup({ ownLogin: own.name, home: own.home, agentDir });
   requireUsable(rules, lookup);
-  const sessions = stack.use(
-    await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
-  );
-
   const gate: { ssh?: SshServer } = {};
   const door = stack.use(
     await openAgentDoor(settings, access.server, overrides, (conn) => {
@@ -88,7 +84,16 @@ export async function startAgent(
 
   const state = stored ?? await becomeNode(settings, access, door, host);
   const node = new LiveNode(settings.statePath, state);
-  const { nodeId } = state;
+  const { nodeId } = state, bootId = newBootId();
+  const { env } = host;
+  const docker = stack.use(
+    openDockerBackend({ env, home: own.home, owner: nodeId, boot: bootId }),
+  );
+  const nspawn = stack.use(openNspawnBackend());
+  const backends: readonly IsolationBackend[] = [native, docker, nspawn];
+  const sessions = stack.use(
+    await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
+  );
   const deps = { backends, rules, lookup, sessions, logins, nodeId, clock };
   const ending = new AbortController(), running = new Set<Promise<void>>();
   const ssh = createSshServer<VerifiedUser>({
@@ -116,7 +121,7 @@ export async function startAgent(
   const ended = beat({
     control,
     clock,
-    bootId: newBootId(),
+    bootId,
     node,
     addr: (options) => door.look(options),
     sessions,

@@ -3,6 +3,8 @@ import * as v from "valibot";
 
 export const RUN_SUBSYSTEM = "openbox-run@openbox.io";
 export const OUTCOME_REQUEST = "openbox-outcome@openbox.io";
+/** A line of text on how far it is, before the command has started; empty once that is over. */
+export const PROGRESS_REQUEST = "openbox-progress@openbox.io";
 /** The request's JSON, in bytes: more is `command_too_long`, on both ends. */
 export const MAX_RUN_REQUEST = 8 * 1024 * 1024;
 

@@ -1,6 +1,17 @@
 import { utf8 } from "../bytes.ts";
 import type { Host } from "../host.ts";
 
+/** Shows on a terminal how far the node is before the command can start; the line is gone once it has. */
+export function showProgress(
+  { onProgress }: { onProgress(handler: (text: string) => void): void },
+  { stderr }: Host,
+): void {
+  if (!stderr.isTerminal()) return;
+  // where it cannot be shown, it is not
+  const show = (line: string) => void stderr.write(utf8(`\r\x1b[K${line}`)).catch(() => {});
+  onProgress((text) => show(text === "" ? "" : `openbox: ${text}`));
+}
+
 const PATIENCE_MS = 1000;
 
 /** Says on a terminal what is waited for, once that takes over a second; disposing it takes the line away. */

@@ -11,6 +11,7 @@ import {
   MAX_RUN_REQUEST,
   Outcome,
   OUTCOME_REQUEST,
+  PROGRESS_REQUEST,
   RUN_SUBSYSTEM,
   type RunLimits,
   type RunRequest,
@@ -21,6 +22,7 @@ import { verifyHostCert } from "../ca/verifier.ts";
 import { concat, text, toBase64, utf8 } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
 import { isCode, OpenboxError, toOpenboxError } from "../errors.ts";
+import { escape } from "../escape.ts";
 import { isNodeId, newRunId } from "../ids.ts";
 import { formatIsolation } from "../isolation/spec.ts";
 import { parseCertificate } from "../ssh/certificate.ts";
@@ -83,6 +85,8 @@ export interface RemoteRun extends AsyncDisposable {
   resize(size: ScreenSize): void;
   /** Nobody reads stdout any more: the command finds its pipe closed. What still comes is thrown away. */
   closeOutput(): void;
+  /** Calls with what the node does before the command can start, a line of text at a time; empty once that is over. */
+  onProgress(handler: (text: string) => void): void;
   /** How it ended, once both outputs are read. Never rejects: what nobody can tell is `lost`. */
   readonly end: Promise<Outcome>;
 }
@@ -120,6 +124,8 @@ export async function openRun(
     signal: (name) => channel.signal(name),
     resize: (size) => channel.resize(size),
     closeOutput: () => channel.closeOutput(),
+    onProgress: (handler) =>
+      channel.onRequest(PROGRESS_REQUEST, (payload) => handler(escape(text(payload)))),
     end: readEnd(channel, answer.node_name),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

@@ -92,18 +92,23 @@ export interface Process extends AsyncDisposable {
   terminate(): Promise<void>;
 }
 
+export interface RunOptions extends AbortOptions {
+  /** Told how far it is, a line of text at a time, where something has to be fetched first. */
+  onProgress?(text: string): void;
+}
+
 export interface IsolationBackend {
   readonly kind: IsolationSpec["kind"];
   /** Throws an OpenboxError, with nothing started, where it can't: never another isolation instead. */
-  run(spec: IsolationSpec, command: Command, options?: AbortOptions): Promise<Process>;
+  run(spec: IsolationSpec, command: Command, options?: RunOptions): Promise<Process>;
   /** The first of these absolute paths that is an executable file in there. Throws as `run` does. */
   findProgram(
     spec: IsolationSpec,
     paths: readonly string[],
-    options?: AbortOptions,
+    options?: RunOptions,
   ): Promise<string | undefined>;
   /** A shell that stays, for a session. Throws as `run` does. */
-  keepShell(spec: IsolationSpec, shell: Shell, options?: AbortOptions): Promise<KeptShell>;
+  keepShell(spec: IsolationSpec, shell: Shell, options?: RunOptions): Promise<KeptShell>;
 }
 
 /** The program of a shell that stays, and in what it starts. */
@@ -117,8 +122,6 @@ export interface Shell extends Omit<Command, "line"> {
  * each of its commands go through a relay. Disposing it ends its whole tree and waits. Idempotent.
  */
 export interface KeptShell extends AsyncDisposable {
-  /** For the files of its commands: private, and the same path for the shell. */
-  readonly directory: string;
   /** Its stdin. A shell that is gone takes it without a word. */
   tell(text: string): Promise<void>;
   readonly stdout: ReadableStream<Uint8Array>;
@@ -141,8 +144,13 @@ export interface KeptShell extends AsyncDisposable {
  * finds the pipe closed.
  */
 export interface Relay extends AsyncDisposable {
-  /** The named pipes are this and `.0`, `.1`, `.2`: stdin, stdout, stderr of the command. */
+  /**
+   * A path where the shell is. The named pipes are this and `.0`, `.1`, `.2`: stdin, stdout, stderr of the
+   * command. The shell does not wait in opening an output.
+   */
   readonly base: string;
+  /** The command's file, for the shell to source: `base` and `.c`. Private. */
+  writeCommand(line: Uint8Array): Promise<void>;
   /** Something ended it, and it carries nothing any more. */
   readonly gone: boolean;
   /** As of a Process. */
@@ -152,6 +160,13 @@ export interface Relay extends AsyncDisposable {
 }
 
 export interface RelayOutput {
+  /**
+   * Puts it behind all that was written. Waits as long as the named pipe is full; after `release` it does
+   * nothing.
+   */
+  append(token: Uint8Array): Promise<void>;
+  /** From here on it ends with its last writer. Idempotent. */
+  release(): void;
   /** Undefined once nobody holds the named pipe, or the relay has ended. One read at a time. */
   read(): Promise<Uint8Array | undefined>;
 }

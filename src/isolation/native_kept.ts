@@ -1,7 +1,7 @@
 /** A shell that stays on the machine itself: its tree, its named pipes, and the end of all of it. */
 import { text, utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
-import type { Exit, KeptShell, Shell } from "./backend.ts";
+import type { Account, Exit, KeptShell, Shell } from "./backend.ts";
 import { type Cgroup, type Cgroups, createCgroup, joining } from "./cgroup.ts";
 import { openTo, requireDirectory, startAs } from "./native_account.ts";
 import { exitOf, groupExists, sendSignal } from "./native_process.ts";
@@ -42,10 +42,11 @@ export interface KeptParts {
   /** Has the shell's streams. */
   readonly child: Deno.ChildProcess;
   readonly tree: ShellTree;
-  readonly directory: string;
   readonly pipes: NamedPipes;
   /** PATH of the relays. */
   readonly path: string | undefined;
+  /** Whose shell it is; undefined: the agent's own. */
+  readonly account: Account | undefined;
 }
 
 /** For a shell to end by itself once its input has ended. */
@@ -69,24 +70,23 @@ export async function startKeptShell(shell: Shell, deps: NativeKeptDeps): Promis
   const tree = new NativeTree(child, cgroup);
   // what an account has in its PATH must not run as us
   const path = account ? undefined : shell.env.PATH;
-  const parts = { child, tree, directory, pipes, path };
+  const parts = { child, tree, pipes, path, account };
   return ownKeptShell(parts, stack.move(), deps).shell;
 }
 
 /** What is in `owned` is disposed of after the shell. */
 export function ownKeptShell(
-  { child, tree, directory, pipes, path }: KeptParts,
+  { child, tree, pipes, path, account }: KeptParts,
   owned: AsyncDisposableStack,
   { watchdog, setsid, running }: KeptDeps,
 ): { readonly shell: KeptShell; readonly noise: Noise } {
   const input = child.stdin.getWriter();
   const noise = drain(child.stderr);
   const shell: KeptShell = {
-    directory,
     stdout: child.stdout,
     exit: tree.exit,
     tell: (text) => input.write(utf8(text)).catch(() => {}),
-    openRelay: async () => openRelay(await pipes.take(), { watchdog, setsid, path }),
+    openRelay: async () => openRelay(await pipes.take(), { watchdog, setsid, path, account }),
     processes: () => tree.processes(),
     interrupt: () => tree.interrupt(),
     signal: (pids, signal) => tree.signal(pids, signal),

@@ -2,6 +2,8 @@
  * Named pipes and the processes that read and write them for us. A pipe's opening waits for its other
  * end, and Deno has a few dozen threads for what waits: with a relay none of them does.
  */
+import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { systemClock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 import type { Account, Relay, RelayOutput } from "./backend.ts";
 import { giveTo } from "./native_account.ts";
@@ -71,19 +73,25 @@ export interface RelayDeps {
   readonly watchdog: Watchdog;
   readonly setsid: string | undefined;
   readonly path: string | undefined;
+  /** Whose shell it is for. */
+  readonly account: Account | undefined;
 }
 
 /** The first cat holds our pipe for stdout alone, the second that for stderr, so that each ends by itself. */
 const SCRIPT = 'cat <"$2" 2>/dev/null & cat <"$3" >&2 2>/dev/null & exec cat >"$1" 2>/dev/null';
 
-export function openRelay(base: string, { watchdog, setsid, path }: RelayDeps): Relay {
+export function openRelay(base: string, { watchdog, setsid, path, account }: RelayDeps): Relay {
   const argv = ["/bin/sh", "-c", SCRIPT, "openbox-relay", ...pathsOf(base)];
   const env: Record<string, string> = path === undefined ? {} : { PATH: path };
   const child = startLeader("a relay", argv, { env, cwd: "/" }, { setsid, streams: "piped" });
   const guard = watchdog.guard(child.pid, undefined);
   let exited = false, disposed: Promise<void> | undefined;
   const exit = exitOf(child).finally(() => exited = true);
-  const outputs = { stdout: createOutput(child.stdout), stderr: createOutput(child.stderr) };
+  const [, outPath, errPath] = pathsOf(base);
+  const outputs = {
+    stdout: createOutput(child.stdout, holdPipe(outPath!)),
+    stderr: createOutput(child.stderr, holdPipe(errPath!)),
+  };
   const input = child.stdin.getWriter();
 
   async function dispose(): Promise<void> {
@@ -91,6 +99,7 @@ export function openRelay(base: string, { watchdog, setsid, path }: RelayDeps): 
     const isGroup = !exited || !outputs.stdout.ended || !outputs.stderr.ended;
     if (isGroup && !sendSignal(-child.pid, "SIGKILL") && !exited) sendSignal(child.pid, "SIGKILL");
     guard[Symbol.dispose]();
+    for (const output of [outputs.stdout, outputs.stderr]) output.release();
     await Promise.all([exit, input.abort().catch(() => {}), ...remove(base)]);
     await Promise.all([outputs.stdout.cancel(), outputs.stderr.cancel()]);
   }
@@ -106,12 +115,49 @@ export function openRelay(base: string, { watchdog, setsid, path }: RelayDeps): 
       abort: () => input.abort(),
     }),
     ...outputs,
+    async writeCommand(line) {
+      await Deno.writeFile(commandFile(base), line, { createNew: true, mode: 0o600 });
+      await giveTo(account, commandFile(base));
+    },
     [Symbol.asyncDispose]: () => disposed ??= dispose(),
   };
 }
 
+const commandFile = (base: string) => `${base}.c`;
 const remove = (base: string): Promise<void>[] =>
-  pathsOf(base).map((path) => Deno.remove(path).catch(() => {}));
+  [...pathsOf(base), commandFile(base)].map((path) => Deno.remove(path).catch(() => {}));
+
+/** A named pipe with both of its ends. */
+type HeldPipe = Pick<RelayOutput, "append" | "release">;
+
+const MAX_WAIT_MS = 20;
+
+/**
+ * With both ends open here, the shell does not wait in opening an output. Its input stays to be waited
+ * for: a pipe that we held would have no end.
+ */
+function holdPipe(path: string): HeldPipe {
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  let open = true;
+  return {
+    async append(token) {
+      for (let wait = 1; open; wait = Math.min(wait * 2, MAX_WAIT_MS)) {
+        try {
+          writeSync(fd, token);
+          return;
+        } catch (error) {
+          // full of what nobody has read
+          if ((error as { code?: string }).code !== "EAGAIN") throw error;
+        }
+        await systemClock.sleep(wait);
+      }
+    },
+    release() {
+      if (open) closeSync(fd);
+      open = false;
+    },
+  };
+}
 
 /** What a waiting read holds: little while nothing comes, more once it fills what it gets. */
 const MIN_READ = 4 * 1024, MAX_READ = 64 * 1024;
@@ -121,10 +167,11 @@ interface Output extends RelayOutput {
   cancel(): Promise<void>;
 }
 
-function createOutput(pipe: ReadableStream<Uint8Array>): Output {
+function createOutput(pipe: ReadableStream<Uint8Array>, held: HeldPipe): Output {
   const reader = pipe.getReader({ mode: "byob" });
   let size = MIN_READ, ended = false;
   return {
+    ...held,
     async read() {
       try {
         const { value, done } = await reader.read(new Uint8Array(size));

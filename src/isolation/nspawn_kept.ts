@@ -22,7 +22,8 @@ export async function startContainerShell(
   const { child, cgroup } = container;
   if (cgroup) stack.defer(() => cgroup.release());
   stack.use(launcher.watchdog.guard(child.pid, cgroup?.path));
-  const parts = { child, tree: new ContainerTree(container), ...where, pipes, path: undefined };
+  const tree = new ContainerTree(container);
+  const parts = { child, tree, pipes, path: undefined, account: undefined };
   const owned = stack.move();
   const { shell, noise } = ownKeptShell(parts, owned, launcher);
   try {

@@ -1,15 +1,12 @@
 /** One command of a persistent shell as a Process: its streams, its exit, and its end without the shell's. */
-import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
-import type { Account, Exit, KeptShell, Process, Relay } from "../isolation/backend.ts";
+import type { Exit, KeptShell, Process, Relay } from "../isolation/backend.ts";
 import { readCommandOutput } from "./command_output.ts";
 import type { Dialect } from "./dialect.ts";
 
 export interface CommandDeps {
   readonly shell: KeptShell;
-  /** Whom the shell runs as, where that is not us. */
-  readonly account: Account | undefined;
   takeRelay(): Promise<Relay>;
   readonly dialect: Dialect;
   readonly token: string;
@@ -28,30 +25,23 @@ const INTERRUPT = 0, KILL = 2, END_SHELL = 3;
 const UNWIND_MS = 20;
 
 export async function startCommand(line: Uint8Array, deps: CommandDeps): Promise<Process> {
-  const { shell, account, dialect, token, number } = deps;
+  const { shell, dialect, token, number } = deps;
   const relay = await deps.takeRelay();
-  const before = await shell.processes();
-  const file = `${relay.base}.c`;
-  await Deno.writeFile(file, line, { createNew: true, mode: 0o600 });
-  if (account) await Deno.chown(file, account.uid, account.gid);
-  const pipes = holdOutputs(relay.base);
+  const [before] = await Promise.all([shell.processes(), relay.writeCommand(line)]);
   const answered = deps.answers.of(number);
   await shell.tell(dialect.command(relay.base, number, token));
-  return createProcess({ relay, file, pipes, answered, before }, deps);
+  return createProcess({ relay, answered, before }, deps);
 }
 
 interface Started {
   readonly relay: Relay;
-  readonly file: string;
-  /** Of both outputs. */
-  readonly pipes: readonly HeldPipe[];
   readonly answered: Promise<number>;
   /** The session's processes before this command. */
   readonly before: ReadonlySet<number>;
 }
 
 function createProcess(
-  { relay, file, pipes, answered, before }: Started,
+  { relay, answered, before }: Started,
   { shell, dialect, number, token, onInterrupt, onLinger }: CommandDeps,
 ): Process {
   let interrupted = false;
@@ -67,17 +57,18 @@ function createProcess(
   const isOver = () => ended.signal.aborted;
   const pause = (ms: number) => systemClock.sleep(ms, { signal: ended.signal }).catch(() => {});
 
-  const end = utf8(`\0${crypto.randomUUID()}\0`);
+  const end = utf8(`\x16${crypto.randomUUID()}\x16`);
   // nobody reads any more: as on a terminal, what writes on is told to end
   const unread = () => void terminate();
   const stdout = readCommandOutput(relay.stdout, unread);
   const stderr = readCommandOutput(relay.stderr, unread);
-  const outputsEnded = Promise.all([stdout, stderr].map(async (output, i) => {
+  const outputsEnded = Promise.all((["stdout", "stderr"] as const).map(async (name) => {
+    const output = name === "stdout" ? stdout : stderr, pipe = relay[name];
     await exit;
     output.expect(end);
-    await pipes[i]!.append(end, output);
+    await Promise.race([pipe.append(end), output.ended]);
     await output.ended;
-    pipes[i]!.close(); // not before: what nobody has open forgets what is in it
+    pipe.release(); // not before: what nobody has open forgets what is in it
   }));
 
   /** What the command started: not the shell, and not what was there before it. */
@@ -122,7 +113,7 @@ function createProcess(
     stdout.drain();
     stderr.drain();
     await outputsEnded;
-    await Promise.all([input.abort().catch(() => {}), Deno.remove(file).catch(() => {})]);
+    await input.abort().catch(() => {});
     onLinger(relay, Promise.all([stdout.drop(), stderr.drop()]));
   }
 
@@ -151,42 +142,3 @@ function createProcess(
 
 const ENDING: ReadonlySet<Deno.Signal> = new Set(["SIGHUP", "SIGQUIT", "SIGTERM"]);
 const POLL_MS = 5;
-
-/** A named pipe with both of its ends. */
-interface HeldPipe {
-  /** Behind all that was written to it. A token that did not exist while the command ran, it cannot have printed. */
-  append(token: Uint8Array, output: { readonly isEnded: boolean }): Promise<void>;
-  /** Idempotent. */
-  close(): void;
-}
-
-/**
- * With both ends open here, the shell does not wait in opening an output. Its input stays to be waited
- * for: a pipe that we held would have no end.
- */
-const holdOutputs = (base: string): HeldPipe[] => [holdPipe(`${base}.1`), holdPipe(`${base}.2`)];
-
-const MAX_WAIT_MS = 20;
-
-function holdPipe(path: string): HeldPipe {
-  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
-  let open = true;
-  return {
-    async append(token, output) {
-      for (let wait = 1; open && !output.isEnded; wait = Math.min(wait * 2, MAX_WAIT_MS)) {
-        try {
-          writeSync(fd, token);
-          return;
-        } catch (error) {
-          // full of what nobody has read
-          if ((error as { code?: string }).code !== "EAGAIN") throw error;
-        }
-        await systemClock.sleep(wait);
-      }
-    },
-    close() {
-      if (open) closeSync(fd);
-      open = false;
-    },
-  };
-}

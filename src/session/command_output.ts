@@ -1,5 +1,5 @@
 /** One output of a command in a session, as its reader sees it: from the first byte to the token that marks the end. */
-import { concat } from "../bytes.ts";
+import { concat, findBytes } from "../bytes.ts";
 import type { RelayOutput } from "../isolation/backend.ts";
 
 export interface CommandOutput {
@@ -37,7 +37,7 @@ export function readCommandOutput(source: RelayOutput, onUnread: () => void): Co
       }
       if (!token) return chunk;
       const bytes = tail.length === 0 ? chunk : concat([tail, chunk]);
-      const at = indexOf(bytes, token);
+      const at = findBytes(bytes, token);
       if (at >= 0) {
         end();
         return at > 0 ? bytes.subarray(0, at) : undefined;
@@ -87,12 +87,4 @@ export function readCommandOutput(source: RelayOutput, onUnread: () => void): Co
       while (!closed) closed = await source.read() === undefined;
     },
   };
-}
-
-function indexOf(bytes: Uint8Array, token: Uint8Array): number {
-  for (let at = bytes.indexOf(token[0]!); at >= 0; at = bytes.indexOf(token[0]!, at + 1)) {
-    if (at + token.length > bytes.length) return -1;
-    if (token.every((byte, i) => bytes[at + i] === byte)) return at;
-  }
-  return -1;
 }

@@ -90,7 +90,6 @@ export async function openSessionShell(
 
   const deps: Omit<CommandDeps, "number"> = {
     shell,
-    account: place.account,
     takeRelay,
     dialect,
     token,

@@ -70,6 +70,8 @@ export interface ClientChannel extends AsyncDisposable {
   closeOutput(): void;
   /** Channel requests that the far end sent of a type registered in `requests`. The last one of a type wins. */
   received(type: string): Uint8Array | undefined;
+  /** Calls with the payload of each request of this type, as it comes. One handler a type; it is told the last one before it. */
+  onRequest(type: string, handler: (payload: Uint8Array) => void): void;
   /**
    * Settles once the channel is closed and both streams are read to their end. Undefined: the far end
    * closed without an exit-status. Rejects when the connection was lost before.

@@ -18,12 +18,15 @@ export async function openClientChannel(
 ): Promise<ClientChannel> {
   let exit: RemoteExit | undefined;
   const kept = new Map<string, Uint8Array>();
+  const handlers = new Map<string, (payload: Uint8Array) => void>();
   const opening = connection.openSession({
     onRequest(_, type, fields) {
       if (type === "exit-status" || type === "exit-signal") exit ??= readExit(type, fields);
       else if (kept.size < MAX_KEPT || kept.has(type)) {
         const payload = fields.rest();
-        if (payload.length <= MAX_KEPT_BYTES) kept.set(type, payload);
+        if (payload.length > MAX_KEPT_BYTES) return false;
+        kept.set(type, payload);
+        handlers.get(type)?.(payload);
       }
       return false;
     },
@@ -63,6 +66,11 @@ export async function openClientChannel(
       channel.sendRequest("eow@openssh.com");
     },
     received: (type) => kept.get(type),
+    onRequest(type, handler) {
+      handlers.set(type, handler);
+      const last = kept.get(type);
+      if (last) handler(last);
+    },
     async [Symbol.asyncDispose]() {
       channel.stdout.discard();
       channel.stderr.discard();

@@ -2,6 +2,7 @@
 /** `deno task bench`: what a command, a connection, a byte and a node cost, beside OpenSSH in the same run. */
 import { commands } from "./commands.ts";
 import { connections } from "./connections.ts";
+import { containers } from "./containers.ts";
 import { dispatches } from "./dispatches.ts";
 import { keystrokes } from "./keystrokes.ts";
 import { memory } from "./memory.ts";
@@ -26,6 +27,7 @@ const SECTIONS: Record<string, (bench: Bench) => Promise<Row[]>> = {
   commands,
   sessions,
   nspawn,
+  containers,
   keystrokes,
   throughput,
   connections,

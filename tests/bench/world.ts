@@ -26,10 +26,12 @@ export async function startWorld(): Promise<World> {
   const home = await Deno.makeTempDir({ prefix: "openbox-bench-" });
   stack.defer(() => Deno.remove(home, { recursive: true }));
   const server = `http://127.0.0.1:${freePort()}`, token = newUserToken();
-  const inherited = Object.fromEntries(["PATH", "HOME", "DENO_DIR"].flatMap((name) => {
-    const value = Deno.env.get(name);
-    return value ? [[name, value]] : [];
-  }));
+  const inherited = Object.fromEntries(
+    ["PATH", "HOME", "DENO_DIR", "DOCKER_HOST"].flatMap((name) => {
+      const value = Deno.env.get(name);
+      return value ? [[name, value]] : [];
+    }),
+  );
   const env = (part: string, more: Record<string, string> = {}) => ({
     ...inherited,
     OPENBOX_HOME: `${home}/${part}`,

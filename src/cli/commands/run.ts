@@ -13,7 +13,7 @@ import { caPin } from "../ca_pin.ts";
 import { formatDuration } from "../duration.ts";
 import { type Login, readLogin } from "../login.ts";
 import { errorDocument, printError, printNote, printWarning } from "../output.ts";
-import { showWaiting } from "../progress.ts";
+import { showProgress, showWaiting } from "../progress.ts";
 import type { RunFlagValues } from "../run_flags.ts";
 import { readRunOptions, type RunOptions } from "../run_options.ts";
 import { jsonSink, plainSink } from "../sink.ts";
@@ -35,6 +35,7 @@ export async function runOnNode({ flags, words }: RunLine, host: Host): Promise<
   try {
     options = readRunOptions(flags, words, host);
     run = await start(options, runId, host);
+    showProgress(run, host);
     attended = await attend(run, lines ?? plainSink(host), host, options.command.terminal);
   } catch (error) {
     if (error instanceof BrokenPipe) throw error;

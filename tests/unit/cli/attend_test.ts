@@ -36,6 +36,7 @@ function fakeRun(output: { stdout?: Uint8Array[]; stderr?: Uint8Array[] } = {}) 
     endInput: () => void done.push("eof"),
     signal: (name) => void done.push(name),
     resize: ({ cols, rows }) => void done.push(`${cols}x${rows}`),
+    onProgress() {},
     closeOutput: () => void done.push("eow"),
     end: end.promise,
     [Symbol.asyncDispose]: () => Promise.resolve(),
