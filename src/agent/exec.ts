@@ -2,6 +2,7 @@
  * The act itself: one channel of a verified user, one command. Whatever it may not do, or this node
  * cannot, is refused before anything starts; from the start on the channel is told how it ended.
  */
+import type { AbortOptions } from "../abort.ts";
 import type { VerifiedUser } from "../ca/verifier.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
@@ -51,6 +52,7 @@ export async function serveChannel(
   };
 
   let wanted: WantedRun | undefined, process: Process, turn: Turn | undefined;
+  let early: readonly string[] = [];
   await using stack = new AsyncDisposableStack();
   try {
     wanted = await readWantedRun(channel);
@@ -59,19 +61,21 @@ export async function serveChannel(
       await deps.sessions.end(session!);
       return await finish(SESSION_ENDED, wanted.runId, { created: false, ended: true });
     }
-    using patience = startPatience(channel, wanted, deps);
-    const start = await prepareStart(user, wanted, deps, patience.options);
+    using patience = startPatience(channel, wanted, session, deps);
+    early = patience.signals;
+    const { options } = patience;
+    const start = await prepareStart(user, wanted, deps, options);
     if (session) {
-      turn = stack.use(await takeTurn(session, toSessionStart(start), wanted, channel, deps));
+      turn = stack.use(await deps.sessions.enter(session, toSessionStart(start), options));
       // a run of a session without a line is refused by checkPermission
       process = await turn.run({ ...wanted, line: wanted.line! });
-    } else process = stack.use(await startRun(start, wanted, patience.options));
+    } else process = stack.use(await startRun(start, wanted, options));
   } catch (error) {
     const failure = toOpenboxError(error);
     const kind = failure.code === "lost" ? "lost" : "not_started";
     return await finish({ kind, error: failure }, wanted?.runId, turn && stateOf(turn));
   }
-  const ended = await attend(process, wanted, channel, deps);
+  const ended = await attend(process, wanted, channel, early, deps);
   await finish(ended, wanted.runId, turn && stateOf(turn));
   if (turn?.ended && !channel.closed.aborted) turn.told();
 }
@@ -139,15 +143,30 @@ const toSessionStart = ({ backend, allowed, place }: Start): SessionStart => ({
  * Until the command has started: how long somebody waits for it, which is as long as its caller does, the
  * agent goes on, and the time-out lasts that was set for it. Our own client is told how far it is.
  */
+interface Patience extends Disposable {
+  readonly options: RunOptions & Required<AbortOptions>;
+  /** That came meanwhile. One that ends a command ends the wait; where it came too late, it is the command's. */
+  readonly signals: readonly string[];
+}
+
 function startPatience(
   channel: ServerChannel<VerifiedUser>,
   { timeoutMs }: WantedRun,
+  session: SessionKey | undefined,
   { clock, stopping }: ExecDeps,
-): { readonly options: RunOptions } & Disposable {
-  const over = new AbortController(), late = new AbortController();
+): Patience {
+  const over = new AbortController(), late = new AbortController(), ended = new AbortController();
   if (timeoutMs !== undefined) {
-    sleepLong(timeoutMs, clock, over.signal).then(() => late.abort(notInTime(timeoutMs)), () => {});
+    const tooLate = () => session ? busy(session) : notInTime(timeoutMs);
+    sleepLong(timeoutMs, clock, over.signal).then(() => late.abort(tooLate()), () => {});
   }
+  const signals: string[] = [];
+  channel.onSignal((name) => {
+    signals.push(name);
+    if (ENDING.has(name)) {
+      ended.abort(new OpenboxError("cancelled", `SIG${name} ended the wait for the command`));
+    }
+  });
   let told = false;
   const tellProgress = (text: string) => {
     if (over.signal.aborted || !isOurs(channel)) return;
@@ -155,8 +174,9 @@ function startPatience(
     channel.sendRequest(PROGRESS_REQUEST, utf8(text));
   };
   return {
+    signals,
     options: {
-      signal: AbortSignal.any([channel.closed, stopping, late.signal]),
+      signal: AbortSignal.any([channel.closed, stopping, late.signal, ended.signal]),
       onProgress: tellProgress,
     },
     [Symbol.dispose]() {
@@ -166,31 +186,12 @@ function startPatience(
   };
 }
 
+const ENDING: ReadonlySet<string> = new Set(["HUP", "INT", "KILL", "QUIT", "TERM"]);
+
 const notInTime = (ms: number) =>
   new OpenboxError("unavailable", `The command did not start within ${ms / 1000} s, its time-out`, {
     hint: "is it the pull of an image? docker pull on the node, or a longer time-out",
   });
-
-/** Waits in the session's line as long as the caller does, and the time-out that it set. */
-async function takeTurn(
-  session: SessionKey,
-  start: SessionStart,
-  { timeoutMs }: WantedRun,
-  channel: ServerChannel<VerifiedUser>,
-  { sessions, stopping, clock }: ExecDeps,
-): Promise<Turn> {
-  const over = new AbortController();
-  const signal = AbortSignal.any([channel.closed, stopping, over.signal]);
-  const late = new AbortController();
-  if (timeoutMs !== undefined) {
-    sleepLong(timeoutMs, clock, late.signal).then(() => over.abort(busy(session)), () => {});
-  }
-  try {
-    return await sessions.enter(session, start, { signal });
-  } finally {
-    late.abort(DONE);
-  }
-}
 
 const busy = ({ name }: SessionKey) =>
   new OpenboxError("too_many", `The session ${name} was busy with other commands all the time`, {
@@ -250,16 +251,20 @@ async function attend(
   process: Process,
   { input, timeoutMs }: WantedRun,
   channel: ServerChannel<VerifiedUser>,
+  early: readonly string[],
   { clock, stopping }: ExecDeps,
 ): Promise<Ended> {
   const over = new AbortController();
   let timedOut = false;
   void feed(process, input, channel); // ends with the process, or with the channel
   channel.onResize((size) => process.resize(size));
-  channel.onSignal((name) => {
+  const deliver = (name: string) => {
     if (SIGNALS.has(name)) process.kill(`SIG${name}` as Deno.Signal);
-  });
-  const terminate = () => void process.terminate();
+  };
+  early.forEach(deliver);
+  channel.onSignal(deliver);
+  const failed = (error: unknown) => log("agent", "run").error("a run does not end", { error });
+  const terminate = () => void process.terminate().catch(failed);
   for (const signal of [channel.closed, stopping]) {
     if (signal.aborted) terminate();
     else signal.addEventListener("abort", terminate, { signal: over.signal });

@@ -2,7 +2,7 @@
 import { abortable, deadline } from "../abort.ts";
 import type { Outcome } from "../api/run.ts";
 import type { RemoteRun } from "../client/exec.ts";
-import { OpenboxError } from "../errors.ts";
+import { exitCode, OpenboxError } from "../errors.ts";
 import { BrokenPipe, type Host, type HostSignal, type Input, Interrupted } from "../host.ts";
 import type { ByteSource, OutputStream } from "../ssh/channel.ts";
 import type { ScreenSize } from "../ssh/screen.ts";
@@ -67,8 +67,12 @@ async function finish(run: RemoteRun, sink: Sink): Promise<Attended> {
     pass(run.stdout, "stdout", sink, onBroken),
     pass(run.stderr, "stderr", sink, sink.isJoined ? onBroken : undefined),
   ]);
-  return { outcome, code: broken ? BROKEN_PIPE : outcome.code };
+  return { outcome, code: broken ? BROKEN_PIPE : codeOf(outcome) };
 }
+
+/** What a signal of ours ended before it started, ends us as that signal would. */
+const codeOf = ({ outcome, code, error }: Outcome): number =>
+  outcome === "not_started" && error?.code === "cancelled" ? exitCode("cancelled") : code;
 
 /** One stream to its end; true when its reader went away, from when on the rest is read and dropped. */
 async function pass(

@@ -171,7 +171,8 @@ class NativeTree implements ShellTree {
   }
   async end(): Promise<void> {
     await this.#within(FAREWELL_MS, () => this.#exited);
-    const outside = this.#cgroup ? [] : await listDescendants(this.#pid);
+    // where there is no asking, its group still ends
+    const outside = this.#cgroup ? [] : await listDescendants(this.#pid).catch(() => []);
     if (!this.#exited || groupExists(this.#pid)) sendSignal(-this.#pid, "SIGKILL");
     this.kill();
     this.signal(outside, "SIGKILL");

@@ -83,14 +83,19 @@ const SCRIPT = 'cat <"$2" 2>/dev/null & cat <"$3" >&2 2>/dev/null & exec cat >"$
 export function openRelay(base: string, { watchdog, setsid, path, account }: RelayDeps): Relay {
   const argv = ["/bin/sh", "-c", SCRIPT, "openbox-relay", ...pathsOf(base)];
   const env: Record<string, string> = path === undefined ? {} : { PATH: path };
+  using stack = new DisposableStack();
+  const [, outPath, errPath] = pathsOf(base);
+  const [outPipe, errPipe] = [outPath!, errPath!].map((path) =>
+    stack.adopt(holdPipe(path), (pipe) => pipe.release())
+  );
   const child = startLeader("a relay", argv, { env, cwd: "/" }, { setsid, streams: "piped" });
+  stack.move();
   const guard = watchdog.guard(child.pid, undefined);
   let exited = false, disposed: Promise<void> | undefined;
   const exit = exitOf(child).finally(() => exited = true);
-  const [, outPath, errPath] = pathsOf(base);
   const outputs = {
-    stdout: createOutput(child.stdout, holdPipe(outPath!)),
-    stderr: createOutput(child.stderr, holdPipe(errPath!)),
+    stdout: createOutput(child.stdout, outPipe!),
+    stderr: createOutput(child.stderr, errPipe!),
   };
   const input = child.stdin.getWriter();
 

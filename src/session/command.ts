@@ -1,6 +1,7 @@
 /** One command of a persistent shell as a Process: its streams, its exit, and its end without the shell's. */
 import { utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
+import { OpenboxError } from "../errors.ts";
 import type { Exit, KeptShell, Process, Relay } from "../isolation/backend.ts";
 import { readCommandOutput } from "./command_output.ts";
 import type { Dialect } from "./dialect.ts";
@@ -24,13 +25,40 @@ const INTERRUPT = 0, KILL = 2, END_SHELL = 3;
 /** For the shell to unwind before it is asked once more how the command ended. */
 const UNWIND_MS = 20;
 
+/**
+ * A shell takes its line a moment after it was told, and loses a SIGINT that comes before. From 2 ms on
+ * none was lost on a machine at rest.
+ */
+const TAKEN_MS = 30;
+
 export async function startCommand(line: Uint8Array, deps: CommandDeps): Promise<Process> {
   const { shell, dialect, token, number } = deps;
-  const relay = await deps.takeRelay();
-  const [before] = await Promise.all([shell.processes(), relay.writeCommand(line)]);
+  await using stack = new AsyncDisposableStack();
+  const relay = stack.use(await deps.takeRelay());
+  const before = await handOver(line, relay, shell);
   const answered = deps.answers.of(number);
   await shell.tell(dialect.command(relay.base, number, token));
+  stack.move();
   return createProcess({ relay, answered, before }, deps);
+}
+
+/** Returns the processes before the command. */
+async function handOver(
+  line: Uint8Array,
+  relay: Relay,
+  shell: KeptShell,
+): Promise<ReadonlySet<number>> {
+  try {
+    const [before] = await Promise.all([shell.processes(), relay.writeCommand(line)]);
+    return before;
+  } catch (cause) {
+    if (cause instanceof OpenboxError) throw cause;
+    const [why] = (cause as Error).message.split(":"); // what follows is a path of ours
+    throw new OpenboxError("unavailable", `Cannot hand the command to the session: ${why}`, {
+      hint: "the node is out of disk space, processes or descriptors",
+      cause,
+    });
+  }
 }
 
 interface Started {
@@ -71,9 +99,20 @@ function createProcess(
     pipe.release(); // not before: what nobody has open forgets what is in it
   }));
 
-  /** What the command started: not the shell, and not what was there before it. */
-  const started = async () => [...(await shell.processes()).difference(before)];
+  /**
+   * What the command started: not the shell, and not what was there before it. Where the machine cannot
+   * tell any more, nothing: the end of the shell comes all the same.
+   */
+  const started = async () => {
+    try {
+      return [...(await shell.processes()).difference(before)];
+    } catch {
+      return [];
+    }
+  };
+  const taken = pause(TAKEN_MS);
   const interrupt = async () => {
+    await taken;
     if (isOver()) return;
     interrupted = true;
     onInterrupt();
@@ -95,9 +134,8 @@ function createProcess(
     for (let at = floor; at <= END_SHELL && !isOver(); at = Math.max(at + 1, floor)) {
       await stage(at);
       const next = STAGES_MS[Math.min(at + 1, END_SHELL)]!;
-      for (let waited = 0; waited < next && !isOver() && floor <= at; waited += POLL_MS) {
-        await pause(POLL_MS);
-      }
+      const until = performance.now() + next;
+      while (performance.now() < until && !isOver() && floor <= at) await pause(POLL_MS);
     }
     await exit;
   }
@@ -132,7 +170,7 @@ function createProcess(
       if (signal === "SIGINT") void interrupt();
       else if (signal === "SIGKILL") void endFrom(KILL);
       else if (ENDING.has(signal)) void terminate();
-      else started().then((pids) => shell.signal(pids, signal), () => {});
+      else void started().then((pids) => shell.signal(pids, signal));
     },
     resize() {}, // a session has no terminal
     terminate,

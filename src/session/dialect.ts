@@ -130,12 +130,14 @@ const TRAP = `trap '[ -z "\${__r-}" ] || { : "\${__x?}"; } 2>/dev/null' INT`;
 /**
  * The opening of stdin waits for its relay, and in busybox and older dash a job that dies then breaks it
  * off: `__o` says that it was open. It is the first, and the others do not wait, so once more is harmless.
+ * `__r` is set only where `command` catches the exception of the trap.
  */
-const SOURCE = `__o=; while [ -z "\${__o-}" ]; do ` +
-  `\\command eval '__o=1; \\command . "$__f.c"' <"$__f.0" >"$__f.1" 2>"$__f.2"; __s=$?; done`;
+const SOURCE = `__o=; __s=; while [ -z "\${__o-}" ]; do ` +
+  `\\command eval '__o=1; __r=1; \\command . "$__f.c"; __s=$?; __r=' ` +
+  `<"$__f.0" >"$__f.1" 2>"$__f.2"; __e=$?; done; __r=; __s=\${__s:-$__e}`;
 const loop = (token: string) =>
   `unset __l; ${TRAP}; while IFS=' ' read -r __n __f; do __s=0; ` +
-  `case $__f in ?*) __r=1; ${SOURCE}; __r=;; esac; ` +
+  `case $__f in ?*) ${SOURCE};; esac; ` +
   `\\command printf '\\n%s %s %s\\n' ${token} "$__n" "$__s"; done`;
 
 const createLoop = (program: readonly string[]): Dialect => ({

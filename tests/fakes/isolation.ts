@@ -56,8 +56,9 @@ export function fakeBackend(
   return {
     kind,
     commands,
-    run(spec, command) {
+    run(spec, command, { signal } = {}) {
       return Promise.resolve().then(() => {
+        signal?.throwIfAborted();
         refuse(spec, command, { kind, directories });
         commands.push(command);
         return start(command, programs[text(command.line)] ?? (() => Promise.resolve(127)));

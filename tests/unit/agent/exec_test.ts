@@ -12,6 +12,7 @@ import { u32 } from "../../../src/ssh/wire.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { type FakeBackend, fakeBackend, type FakeProgram } from "../../fakes/isolation.ts";
 import { type FakeChannel, fakeChannel } from "../../fakes/server_channel.ts";
+import { eventually } from "../../fixtures/processes.ts";
 import { aUser, NODE_ID, NOW } from "./world.ts";
 
 const LOGIN = { name: "root", home: "/root", shell: "/bin/zsh", lang: "C.UTF-8" };
@@ -53,6 +54,8 @@ interface World {
   readonly stopping: AbortController;
   readonly fake: FakeChannel<VerifiedUser>;
   readonly served: Promise<void>;
+  /** Resolves when a command has started. */
+  started(): Promise<unknown>;
   /** The outcome request's content. */
   // deno-lint-ignore no-explicit-any -- a test reads what it expects
   outcome(): Promise<any>;
@@ -66,6 +69,8 @@ interface Asked {
   /** A stock client, with these variables. */
   readonly stock?: Record<string, string>;
   readonly sessions?: ExecDeps["sessions"];
+  /** What the client does before the agent looks. */
+  before?(fake: FakeChannel<VerifiedUser>): void;
   /** Besides native. */
   readonly inside?: readonly FakeBackend[];
   /** agent.toml */
@@ -95,6 +100,7 @@ async function serve(asked: Asked): Promise<World> {
     );
     fake.send(concat([u32(json.length), json]));
   }
+  asked.before?.(fake);
   const backend = fakeBackend(PROGRAMS, {
     directories: ["/root", "/root/sub", "/srv", "/home/build"],
   });
@@ -124,6 +130,7 @@ async function serve(asked: Asked): Promise<World> {
     stopping,
     fake,
     served,
+    started: () => eventually("a command has started", () => backend.commands.length > 0),
     async outcome() {
       await served;
       assert.equal(fake.requests.length, 1);
@@ -166,6 +173,7 @@ Deno.test("RUN-5: our client is told the outcome before the exit, a stock one th
   assert.deepEqual(await ended.fake.exit, { kind: "exit", code: 7 });
 
   const killed = await serve({ line: "wait" });
+  await killed.started();
   killed.fake.signal("KILL");
   assert.deepEqual(await killed.outcome(), {
     ...rest,
@@ -187,6 +195,34 @@ Deno.test("RUN-3: input reaches the command, what came with the header first", a
   fake.end();
   assert.equal((await outcome()).code, 0);
   assert.equal(fake.written("stdout"), "ab\n");
+});
+
+Deno.test("SES-16: Ctrl-C ends the wait for a session's turn, and nothing runs", async () => {
+  const waiting = Promise.withResolvers<void>();
+  const sessions: ExecDeps["sessions"] = {
+    ...NO_SESSIONS,
+    enter(_key, _start, { signal }) {
+      waiting.resolve();
+      return new Promise((_, reject) =>
+        signal.addEventListener("abort", () => reject(signal.reason))
+      );
+    },
+  };
+  const world = await serve({ cert: { session: "build" }, sessions });
+  await waiting.promise;
+  world.fake.signal("USR1"); // ends nothing
+  world.fake.signal("INT");
+  await world.served;
+  const { outcome, error } = await world.outcome();
+  assert.deepEqual([outcome, error.code], ["not_started", "cancelled"]);
+  assert.deepEqual(world.backend.commands, []);
+});
+
+Deno.test("EXE-5: a signal that comes before the start ends the run, and nothing starts", async () => {
+  const cancelled = await serve({ line: "wait", before: (fake) => fake.signal("TERM") });
+  await cancelled.served;
+  assert.equal((await cancelled.outcome()).error.code, "cancelled");
+  assert.deepEqual(cancelled.backend.commands, []);
 });
 
 Deno.test("RUN-13: a time-out ends the command by the agent's clock, and keeps what it wrote", async () => {
@@ -214,7 +250,8 @@ Deno.test("RUN-9: a client that closed its output ends a command that writes on"
 });
 
 Deno.test("RUN-11: a client that is gone ends its command", async () => {
-  const { fake, served } = await serve({ line: "wait" });
+  const { fake, served, started } = await serve({ line: "wait" });
+  await started();
   fake.close();
   await served;
   assert.deepEqual(await fake.exit, { kind: "signal", signal: "TERM" });
@@ -345,7 +382,8 @@ Deno.test("CERT-15: a certificate that permits no terminal gets none, and one fo
 });
 
 Deno.test("an agent that ends, ends what runs, and tells so", async () => {
-  const { stopping, outcome } = await serve({ line: "wait" });
+  const { stopping, outcome, started } = await serve({ line: "wait" });
+  await started();
   stopping.abort();
   const { outcome: how, signal } = await outcome();
   assert.deepEqual([how, signal], ["signal", "TERM"]);

@@ -241,6 +241,18 @@ test("SES-16: a command that ignores SIGINT and SIGTERM is ended, the shell last
   }
 });
 
+test("SES-16: an interrupt as soon as a command has started is not lost, and ends no session", async ({ run, start, shell }) => {
+  await run("kept=1");
+  for (let tries = 0; tries < 5; tries++) {
+    const process = await start("sleep 5; echo AFTER");
+    process.kill("SIGINT");
+    const { out, code } = await inTime(3_000, finish(process));
+    assert.deepEqual([out, code], ["", 130]);
+  }
+  assert.equal(shell.ended, false);
+  assert.equal((await run("echo $kept")).out, "1\n");
+});
+
 test("SES-1: no command can hang the session for good", async ({ run, start }, program) => {
   await run("kept=1");
   // plain shells read on with -n and do nothing more, so that only their end helps
