@@ -301,12 +301,15 @@ function serve<Proof>(
   }
 
   function sessionEvents(proof: Proof): ChannelEvents {
-    return createServerChannel(proof, options, (channel) => {
-      options.onChannel(channel).catch((error) => {
-        log("channel failed", { peer: remoteAddress, reason: String(error?.message ?? error) });
-        transport.close(error as Error);
-      });
-    });
+    return createServerChannel(
+      proof,
+      options,
+      (channel) =>
+        options.onChannel(channel).catch((error) => {
+          log("channel failed", { peer: remoteAddress, reason: String(error?.message ?? error) });
+          throw error;
+        }),
+    );
   }
 
   return transport;
