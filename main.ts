@@ -1,6 +1,7 @@
 /** The executable: its process as a Host, and the exit code. Nothing else knows of Deno's arguments and exit. */
 import { run } from "./src/cli/start.ts";
 import { systemClock } from "./src/clock.ts";
+import { OpenboxError } from "./src/errors.ts";
 import {
   BrokenPipe,
   type Host,
@@ -43,8 +44,8 @@ function processHost(): Host {
   return {
     args: Deno.args,
     stdin: input,
-    stdout: output(Deno.stdout),
-    stderr: output(Deno.stderr),
+    stdout: output("stdout"),
+    stderr: output("stderr"),
     clock: systemClock,
     signal: ending.signal,
     env: (name) => Deno.env.get(name) || undefined,
@@ -113,7 +114,8 @@ function leaveOutputAlone(): void {
   }
 }
 
-function output(stream: typeof Deno.stdout | typeof Deno.stderr): Output {
+function output(name: "stdout" | "stderr"): Output {
+  const stream = Deno[name];
   return {
     isTerminal: () => stream.isTerminal(),
     size() {
@@ -132,7 +134,8 @@ function output(stream: typeof Deno.stdout | typeof Deno.stderr): Output {
         }
       } catch (error) {
         if (error instanceof Deno.errors.BrokenPipe) throw new BrokenPipe();
-        throw error;
+        const why = `Cannot write to ${name} here: ${(error as Error).message}`;
+        throw new OpenboxError("output_failed", why, { cause: error });
       }
     },
   };

@@ -27,6 +27,7 @@ export const CODES = {
   // files and settings
   bad_file: [500, USAGE],
   unsafe_file: [500, NOT_ALLOWED],
+  output_failed: [500, INTERNAL],
   bad_setting: [500, USAGE],
   // who is asking
   unauthorized: [401, NOT_ALLOWED],

@@ -2,6 +2,7 @@
  * The act itself: one channel of a verified user, one command. Whatever it may not do, or this node
  * cannot, is refused before anything starts; from the start on the channel is told how it ended.
  */
+import type { AbortOptions } from "../abort.ts";
 import type { VerifiedUser } from "../ca/verifier.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
@@ -60,10 +61,15 @@ export async function serveChannel(
     }
     const start = await prepareStart(user, wanted, deps);
     if (session) {
-      turn = stack.use(await takeTurn(session, toSessionStart(start), wanted, channel, deps));
+      const enter = (options: Required<AbortOptions>) =>
+        deps.sessions.enter(session, toSessionStart(start), options);
+      turn = stack.use(await whileWanted(enter, () => busy(session), wanted, channel, deps));
       // a run of a session without a line is refused by checkPermission
       process = await turn.run({ ...wanted, line: wanted.line! });
-    } else process = stack.use(await startRun(start, wanted));
+    } else {
+      const run = (options: AbortOptions) => startRun(start, wanted!, options);
+      process = stack.use(await whileWanted(run, late, wanted, channel, deps));
+    }
   } catch (error) {
     const failure = toOpenboxError(error);
     const kind = failure.code === "lost" ? "lost" : "not_started";
@@ -105,7 +111,11 @@ async function prepareStart(
   return { backend, allowed, place };
 }
 
-async function startRun({ backend, allowed, place }: Start, wanted: WantedRun): Promise<Process> {
+async function startRun(
+  { backend, allowed, place }: Start,
+  wanted: WantedRun,
+  options: AbortOptions,
+): Promise<Process> {
   const { line, terminal, cwd, env } = wanted;
   return await backend.run(allowed.spec, {
     line: line ?? await place.shellLine(),
@@ -114,7 +124,7 @@ async function startRun({ backend, allowed, place }: Start, wanted: WantedRun): 
     confinement: allowed.confinement,
     account: place.account,
     terminal,
-  });
+  }, options);
 }
 
 const toSessionStart = ({ backend, allowed, place }: Start): SessionStart => ({
@@ -128,26 +138,29 @@ const toSessionStart = ({ backend, allowed, place }: Start): SessionStart => ({
   dialect: () => place.dialect(),
 });
 
-/** Waits in the session's line as long as the caller does, and the time-out that it set. */
-async function takeTurn(
-  session: SessionKey,
-  start: SessionStart,
+/** Waits for what `ask` asks for as long as the caller does, and the time-out that it set. */
+async function whileWanted<T>(
+  ask: (options: Required<AbortOptions>) => Promise<T>,
+  late: () => OpenboxError,
   { timeoutMs }: WantedRun,
   channel: ServerChannel<VerifiedUser>,
-  { sessions, stopping, clock }: ExecDeps,
-): Promise<Turn> {
+  { stopping, clock }: ExecDeps,
+): Promise<T> {
   const over = new AbortController();
   const signal = AbortSignal.any([channel.closed, stopping, over.signal]);
-  const late = new AbortController();
+  const asked = new AbortController();
   if (timeoutMs !== undefined) {
-    sleepLong(timeoutMs, clock, late.signal).then(() => over.abort(busy(session)), () => {});
+    sleepLong(timeoutMs, clock, asked.signal).then(() => over.abort(late()), () => {});
   }
   try {
-    return await sessions.enter(session, start, { signal });
+    return await ask({ signal });
   } finally {
-    late.abort();
+    asked.abort(DONE);
   }
 }
+
+const late = () =>
+  new OpenboxError("too_many", "The command's turn did not come before its time-out");
 
 const busy = ({ name }: SessionKey) =>
   new OpenboxError("too_many", `The session ${name} was busy with other commands all the time`, {

@@ -3,7 +3,7 @@
  * certificate, and the word that it was removed, which is the only thing that ends this.
  */
 import type { AbortOptions } from "../abort.ts";
-import type { NodeSession as ApiSession } from "../api/sessions.ts";
+import { MAX_NODE_SESSIONS, type NodeSession as ApiSession } from "../api/sessions.ts";
 import type { ControlClient } from "../client/control_client.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
@@ -88,7 +88,7 @@ async function beatOnce(
   signal: AbortSignal,
 ): Promise<void> {
   const where = await addr({ signal });
-  const states = sessions.list();
+  const reports = reportSessions(sessions.list());
   const sentAt = clock.now();
   const answer = await control.heartbeat({
     node_id: node.state.nodeId,
@@ -97,7 +97,7 @@ async function beatOnce(
     boot_id: bootId,
     host_cert_serial: String(node.state.hostCert.serial),
     load: Deno.loadavg(),
-    ...(states.length > 0 && { sessions: states.map(toApi) }),
+    ...(reports.length > 0 && { sessions: reports }),
   }, { signal });
   // the answer names whole seconds; half of one is what they lack on average
   node.clockAheadMs = (sentAt + clock.now()) / 2 - (answer.server_time * 1000 + 500);
@@ -108,10 +108,25 @@ async function beatOnce(
   if (answer.host_cert !== undefined) await renew(answer.host_cert, node);
 }
 
+/** Of the 64 KiB that the control plane takes; the rest is for the other fields. */
+const MAX_REPORT_BYTES = 60 * 1024;
+/** The control plane knows it from the binding. */
+const MAX_ISOLATION = 64;
+
+/** Those that live, then those lost last: where a beat has no room for more, older losses are left out. */
+export function reportSessions(states: readonly SessionState[]): ApiSession[] {
+  const isLost = ({ state }: SessionState) => state === "lost";
+  const live = states.filter((state) => !isLost(state));
+  const ordered = [...live, ...states.filter(isLost).reverse()];
+  let bytes = 0;
+  return ordered.slice(0, MAX_NODE_SESSIONS).map(toApi)
+    .filter((report) => (bytes += JSON.stringify(report).length + 1) <= MAX_REPORT_BYTES);
+}
+
 const toApi = (state: SessionState): ApiSession => ({
   user_id: state.userId,
   name: state.name,
-  isolation: state.isolation,
+  isolation: state.isolation.slice(0, MAX_ISOLATION),
   idle_ms: Math.floor(state.idleMs),
   last_exit: state.lastExit ?? null,
   state: state.state,

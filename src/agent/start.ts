@@ -10,6 +10,7 @@ import type { Host } from "../host.ts";
 import { newBootId } from "../ids.ts";
 import type { IsolationBackend } from "../isolation/backend.ts";
 import { openNativeBackend } from "../isolation/native.ts";
+import { openNspawnBackend } from "../isolation/nspawn.ts";
 import { log, startLog } from "../log.ts";
 import { openSessionTable } from "../session/table.ts";
 import { createSshServer, SERVER_LIMITS, type SshServer } from "../ssh/server.ts";
@@ -68,7 +69,7 @@ export async function startAgent(
 
   const { rules } = settings;
   const native = stack.use(overrides.backend ?? await openNativeBackend());
-  const backends: readonly IsolationBackend[] = [native];
+  const backends: readonly IsolationBackend[] = [native, stack.use(openNspawnBackend())];
   const own = await readLogin(host);
   const silent = Math.min(SERVER_LIMITS.silent, Math.floor(await descriptorLimit() / 2));
   const logins = openLogins({ own, native, path: rules.commandPath });

@@ -57,10 +57,15 @@ export async function attend(
 }
 
 async function finish(run: RemoteRun, sink: Sink): Promise<Attended> {
+  const onBroken = () => {
+    run.closeOutput();
+    // of stderr alone there is no such word, and a local command would get this signal
+    if (sink.isJoined) run.signal("PIPE");
+  };
   const [outcome, broken] = await Promise.all([
     run.end,
-    pass(run.stdout, "stdout", sink, () => run.closeOutput()),
-    pass(run.stderr, "stderr", sink),
+    pass(run.stdout, "stdout", sink, onBroken),
+    pass(run.stderr, "stderr", sink, sink.isJoined ? onBroken : undefined),
   ]);
   return { outcome, code: broken ? BROKEN_PIPE : outcome.code };
 }

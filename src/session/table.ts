@@ -104,7 +104,7 @@ const LIMITS: Limits = {
   sessionsPerNode: 200,
   waitingPerSession: 100,
   idleMs: 30 * 60_000,
-  lostPerNode: 1000,
+  lostPerNode: 200,
 };
 const REAP_MS = 30_000;
 
@@ -140,6 +140,8 @@ class Entry {
   lastExit: number | undefined;
   /** Somebody ended it, who knows. */
   over = false;
+  /** It takes the place of one whose end goes on. */
+  follows = false;
   constructor(key: SessionKey, now: number) {
     this.key = key;
     this.lastUsedAt = now;
@@ -152,8 +154,8 @@ class Table {
   /** The oldest first. */
   readonly #lost = new Map<string, SessionRecord>();
   readonly #entries = new Map<string, Entry>();
-  /** Those taken out of `entries` that are not gone yet. */
-  readonly #leaving = new Set<Promise<void>>();
+  /** What is still being done about sessions that were taken out of `entries`, by id. Never rejects. */
+  readonly #leaving = new Map<string, Promise<void>>();
   readonly #closing = new AbortController();
   /** Goes on as long as there are sessions. */
   #reaping: Promise<void> | undefined;
@@ -243,15 +245,18 @@ class Table {
 
   /** A file that stays makes a session lost that is not: a needless refusal, not a silent loss. */
   #forget(key: SessionKey): void {
-    const removed = this.#deps.records.remove(key).catch((error) =>
-      log("agent", "session").warn("cannot remove a session's file", { error })
-    );
-    this.#leave(removed);
+    this.#leave(key, this.#deps.records.remove(key));
   }
 
-  #leave(gone: Promise<void>): void {
-    this.#leaving.add(gone);
-    gone.finally(() => this.#leaving.delete(gone));
+  #leave(key: SessionKey, work: PromiseLike<unknown>): void {
+    const id = idOf(key);
+    const done = work.then(() => {}, (error) => {
+      log("agent", "session").warn("a session did not end as it should", { error });
+    });
+    const gone = Promise.all([this.#leaving.get(id), done]).then(() => {
+      if (this.#leaving.get(id) === gone) this.#leaving.delete(id);
+    });
+    this.#leaving.set(id, gone);
   }
 
   async #startOnce(entry: Entry, start: SessionStart, signal: AbortSignal): Promise<void> {
@@ -274,7 +279,7 @@ class Table {
     const { key } = entry, { clock, records } = this.#deps;
     const isolation = formatIsolation(spec);
     entry.record = { ...key, isolation, createdAt: clock.now(), lost: undefined };
-    await Promise.all(this.#leaving); // the file of the one before
+    await this.#leaving.get(idOf(key)); // or the end of the one before would remove this one's file
     await records.write(entry.record);
     let shell: SessionShell;
     try {
@@ -356,10 +361,8 @@ class Table {
     entry.shell = undefined;
     this.#keepLost(lost);
     log("agent", "session").info("session lost", { user: key.userId, session: key.name, why });
-    const written = this.#deps.records.write(lost).catch((error) =>
-      log("agent", "session").warn("cannot write a session's file", { error })
-    );
-    this.#leave(Promise.all([written, shell[Symbol.asyncDispose]()]).then(() => {}));
+    this.#leave(key, this.#deps.records.write(lost));
+    this.#leave(key, shell[Symbol.asyncDispose]());
     this.#forgetEmpty(entry);
     this.#changed();
   }
@@ -369,24 +372,29 @@ class Table {
     const wasLost = this.#lost.delete(id);
     if (!entry) {
       if (wasLost) this.#forget(key);
-      await Promise.all(this.#leaving);
+      await this.#leaving.get(id);
       return wasLost;
     }
-    const was = entry.shell !== undefined || entry.starting !== undefined;
+    const was = entry.shell !== undefined || entry.starting !== undefined || entry.follows;
     entry.over = true;
     const next = new Entry(key, this.#deps.clock.now());
-    const gone = this.#endEntry(entry);
+    next.follows = true;
+    const gone = this.#endEntry(entry, this.#leaving.get(id));
+    this.#leave(key, gone);
     next.tail = gone.catch(() => {});
     this.#entries.set(id, next);
     try {
       await gone;
     } finally {
+      next.follows = false;
       this.#forgetEmpty(next);
     }
     return was;
   }
 
-  async #endEntry(entry: Entry): Promise<void> {
+  /** `before`: an end of the same session that goes on. */
+  async #endEntry(entry: Entry, before: Promise<void> | undefined): Promise<void> {
+    await before;
     await entry.starting?.catch(() => {}); // told to its caller
     const { shell } = entry;
     entry.shell = undefined;
@@ -446,7 +454,7 @@ class Table {
     const entries = [...this.#entries.values()];
     await Promise.all(entries.map((entry) => entry.shell?.[Symbol.asyncDispose]()));
     await Promise.all(entries.map((entry) => entry.tail));
-    await Promise.all(this.#leaving);
+    await Promise.all(this.#leaving.values());
   }
 }
 

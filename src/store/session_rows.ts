@@ -35,11 +35,12 @@ export async function readBinding(
 /** True where the binding was made now. Whatever there was stays, so that of two callers both get one node. */
 export async function insertBinding(
   tx: Tx,
-  { accountId, id: userId }: User,
+  user: User,
   name: string,
   { nodeId, isolation }: { readonly nodeId: string; readonly isolation: string },
   now: number,
 ): Promise<boolean> {
+  const { accountId, id: userId } = user;
   const key = { account_id: accountId, user_id: userId, name };
   const inserted = await tx.insertInto("sessions").values({
     ...key,
@@ -51,6 +52,7 @@ export async function insertBinding(
     state: "new",
   }).onConflict((conflict) => conflict.doNothing()).executeTakeFirst();
   if (inserted.numInsertedOrUpdatedRows !== 1n) return false;
+  await requireRoom(tx, user);
   const node = await tx.selectFrom("nodes").select("id").where("account_id", "=", accountId)
     .where("id", "=", nodeId).where("deleted_at", "is", null).executeTakeFirst();
   if (!node) throw new OpenboxError("node_not_found", "The node was removed just now");
@@ -60,6 +62,24 @@ export async function insertBinding(
   if (!ending) return true;
   throw new OpenboxError("conflict", `The session ${name} is being ended on its node`, {
     hint: "the node hears of it within half a minute; then the name is free",
+  });
+}
+
+/** Of one user; those that have ended make room first. */
+const MOST_BINDINGS = 1000;
+
+async function requireRoom(tx: Tx, { accountId, id: userId }: User): Promise<void> {
+  const count = async () => {
+    const { rows } = await tx.selectFrom("sessions").select(({ fn }) => fn.countAll().as("rows"))
+      .where("account_id", "=", accountId).where("user_id", "=", userId).executeTakeFirstOrThrow();
+    return Number(rows);
+  };
+  if (await count() <= MOST_BINDINGS) return;
+  await tx.deleteFrom("sessions").where("account_id", "=", accountId)
+    .where("user_id", "=", userId).where("state", "=", "ended").execute();
+  if (await count() <= MOST_BINDINGS) return;
+  throw new OpenboxError("quota", `You have ${MOST_BINDINGS} sessions already`, {
+    hint: "openbox sessions lists them, openbox session end NAME ends one",
   });
 }
 
@@ -121,6 +141,8 @@ export async function removeBindingsOf(tx: Tx, accountId: string, nodeId: string
     .where("node_id", "=", nodeId).execute();
 }
 
+/** For how long one that has ended is listed. */
+const ENDED_MS = 24 * 3600_000;
 /** Below this a time has not changed: what is idle is reported with each beat. */
 const SAME_MS = 5_000;
 
@@ -148,6 +170,10 @@ export async function recordReports(
     };
     const same = change.state === row.state && change.last_exit === row.last_exit &&
       change.last_used_at === row.last_used_at;
+    if (same && row.state === "ended" && row.last_used_at < now - ENDED_MS) {
+      await tx.deleteFrom("sessions").where("account_id", "=", accountId)
+        .where("user_id", "=", row.user_id).where("name", "=", row.name).execute();
+    }
     if (same) continue;
     await tx.updateTable("sessions").set(change).where("account_id", "=", accountId)
       .where("user_id", "=", row.user_id).where("name", "=", row.name).execute();

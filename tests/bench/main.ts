@@ -5,6 +5,7 @@ import { connections } from "./connections.ts";
 import { dispatches } from "./dispatches.ts";
 import { keystrokes } from "./keystrokes.ts";
 import { memory } from "./memory.ts";
+import { nspawn } from "./nspawn.ts";
 import { startOpenSsh } from "./openssh.ts";
 import { sessions } from "./sessions.ts";
 import { formatTable, type Row } from "./stats.ts";
@@ -24,6 +25,7 @@ const SECTIONS: Record<string, (bench: Bench) => Promise<Row[]>> = {
   rest: memory.atRest,
   commands,
   sessions,
+  nspawn,
   keystrokes,
   throughput,
   connections,

@@ -44,9 +44,13 @@ export async function finish(process: Process, input: string | Uint8Array = "") 
   return { stdout, stderr, out: text(stdout), err: text(stderr), exit };
 }
 
-export function isolationContract(name: string, open: () => Promise<Subject>): void {
+export function isolationContract(
+  name: string,
+  open: () => Promise<Subject>,
+  options: { ignore: boolean } = { ignore: false },
+): void {
   const test = (title: string, body: (subject: Subject) => Promise<void>) =>
-    Deno.test(`${name}: ${title}`, async () => {
+    Deno.test(`${name}: ${title}`, options, async () => {
       await using subject = await open();
       await body(subject);
     });

@@ -256,6 +256,37 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.deepEqual((await store.sessions(user)).map(({ state }) => state), ["idle", "ended"]);
   });
 
+  test("a session that has ended is listed for a day", async (store, user) => {
+    const { id: nodeId } = await enroll(store, user, "a");
+    const node = (await store.nodeByToken(new Secret("token of a")))!;
+    await store.bindSession(user, "build", { nodeId, isolation: "native" }, NOW);
+    const report = { userId: user.id, name: "build", idleMs: 0, lastExit: 0 } as const;
+    await store.recordSessions(node, [{ ...report, state: "idle" }], NOW);
+    const namesAfter = async (ms: number) => {
+      await store.recordSessions(node, [], NOW + ms);
+      return (await store.sessions(user)).map(({ name }) => name);
+    };
+    assert.deepEqual(await namesAfter(1), ["build"]);
+    assert.deepEqual(await namesAfter(24 * HOUR), ["build"]);
+    assert.deepEqual(await namesAfter(24 * HOUR + 1), []);
+  });
+
+  test("SES-14: a user has a thousand sessions, ended ones not counted", async (store, user) => {
+    const { id: nodeId } = await enroll(store, user, "a");
+    const node = (await store.nodeByToken(new Secret("token of a")))!;
+    const bind = (name: string) =>
+      store.bindSession(user, name, { nodeId, isolation: "native" }, NOW);
+    const lost = Array.from({ length: 999 }, (_, i) => `s${i}`);
+    for (const name of [...lost, "over"]) await bind(name);
+    const report = { userId: user.id, idleMs: 0, lastExit: 0, state: "lost" } as const;
+    await store.recordSessions(node, [...lost, "over"].map((name) => ({ ...report, name })), NOW);
+    await refuses("quota", bind("more"));
+    assert.equal((await store.sessions(user)).length, 1000);
+    await store.recordSessions(node, lost.map((name) => ({ ...report, name })), NOW);
+    assert.equal((await bind("more")).created, true);
+    assert.equal((await store.sessions(user)).some(({ name }) => name === "over"), false);
+  });
+
   test(
     "SES-17: a session unbound while it lives is named until its node has ended it",
     async (store, user) => {

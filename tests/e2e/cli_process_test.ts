@@ -20,7 +20,7 @@ Deno.test("the CLI as a process", async (t) => {
     assert.equal((await fleet.shell("openbox nodes >&-")).code, 0);
     const { code, err } = await fleet.shell("openbox version > /dev/full");
     assert.equal(code, 1);
-    assert.match(err, /^openbox: internal: .*No space left/);
+    assert.match(err, /^openbox: output_failed: Cannot write to stdout here: No space left/);
   });
 
   await t.step("a login is kept 0600 in a 0700 home, and works for the next process", async () => {

@@ -108,6 +108,36 @@ Deno.test("the streams of a run", async (t) => {
     },
   );
 
+  await step(
+    t,
+    "RUN-9: with --json one reader has both, so its end ends what only writes to stderr",
+    async () => {
+      const pids = `${fleet.scratch}/yes-err`, code = `${fleet.scratch}/code-err`;
+      const { out } = await fleet.shell(
+        `{ openbox --json -t box 'echo $$ > ${pids}; exec yes >&2'; echo $? > ${code}; } | head -1`,
+      );
+      assert.match(out, /^\{"stream":"stderr",.*\}\n$/);
+      assert.equal((await Deno.readTextFile(code)).trim(), "141");
+      const [pid] = await pidsIn(pids, 1);
+      await eventually("yes is gone from the node", () => !isAlive(pid!), 1000);
+    },
+  );
+
+  await step(
+    t,
+    "an output that cannot be written is told once, as what is wrong here",
+    async () => {
+      for (const flags of ["", "--json"]) {
+        const { code, err } = await fleet.shell(`openbox ${flags} -t box echo hi >/dev/full`);
+        assert.equal(code, 255);
+        assert.match(
+          err,
+          /^openbox: output_failed: Cannot write to stdout here: No space left[^\n]*\n$/,
+        );
+      }
+    },
+  );
+
   await step(t, "RUN-9: a reader that closes stderr alone does not end the command", async () => {
     const code = `${fleet.scratch}/code`;
     const command = "for i in 1 2 3; do echo e >&2; sleep 0.1; done; echo out; exit 5";

@@ -4,7 +4,7 @@ import { caFingerprint } from "../../ca/keys.ts";
 import { createControlClient } from "../../client/control_client.ts";
 import { type ExecDeps, openRun, type RemoteRun } from "../../client/exec.ts";
 import { checkCa } from "../../client/trust.ts";
-import { utf8 } from "../../bytes.ts";
+import { abortable, deadline } from "../../abort.ts";
 import { type Code, isCode, OpenboxError, toOpenboxError } from "../../errors.ts";
 import { BrokenPipe, type Host, interruption } from "../../host.ts";
 import { newRunId } from "../../ids.ts";
@@ -31,11 +31,11 @@ export interface RunLine {
 export async function runOnNode({ flags, words }: RunLine, host: Host): Promise<number> {
   const runId = newRunId(), json = flags.has("json");
   let run: RemoteRun | undefined, attended: Attended, options: RunOptions | undefined;
+  const lines = json ? jsonSink(host) : undefined;
   try {
     options = readRunOptions(flags, words, host);
     run = await start(options, runId, host);
-    const sink = json ? jsonSink(host) : plainSink(host);
-    attended = await attend(run, sink, host, options.command.terminal);
+    attended = await attend(run, lines ?? plainSink(host), host, options.command.terminal);
   } catch (error) {
     if (error instanceof BrokenPipe) throw error;
     attended = notAttended(error, run !== undefined, host);
@@ -44,13 +44,35 @@ export async function runOnNode({ flags, words }: RunLine, host: Host): Promise<
   }
   await report(attended, options?.command.timeoutMs, host);
   await reportSession(attended, options?.target.session, run?.sessionBound ?? false, host);
-  if (json) {
+  if (lines) {
     const { outcome, signal, error, session } = attended.outcome;
     const ids = { run_id: runId, node_id: run?.nodeId ?? null };
     const last = { stream: "exit", outcome, code: attended.code, signal, error, ...ids, session };
-    await host.stdout.write(utf8(JSON.stringify(last) + "\n"));
+    return await writeLast(lines.close(last), attended, host);
   }
   return attended.code;
+}
+
+/** For a reader that does not read, after somebody wanted it all to end. */
+const LAST_LINE_MS = 500;
+
+/** The exit code. */
+async function writeLast(
+  writing: Promise<void>,
+  { code, outcome: { error } }: Attended,
+  host: Host,
+): Promise<number> {
+  const late = () => new OpenboxError("cancelled", "nobody reads the last line");
+  using limit = error?.code === "cancelled" ? deadline(LAST_LINE_MS, late) : undefined;
+  try {
+    await (limit ? abortable(writing, limit.signal) : writing);
+    return code;
+  } catch (failure) {
+    if (failure instanceof BrokenPipe) throw failure;
+    if (error) return code; // the first one is told
+    await printError(toOpenboxError(failure), host);
+    return FAILED;
+  }
 }
 
 async function start(options: RunOptions, runId: string, host: Host): Promise<RemoteRun> {

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { beat } from "../../../src/agent/heartbeat.ts";
+import * as v from "valibot";
+import { beat, reportSessions } from "../../../src/agent/heartbeat.ts";
 import type { NodeState } from "../../../src/agent/state.ts";
-import type { HeartbeatAnswer, HeartbeatRequest } from "../../../src/api/heartbeat.ts";
+import { type HeartbeatAnswer, HeartbeatRequest } from "../../../src/api/heartbeat.ts";
 import { generateCaKeys } from "../../../src/ca/keys.ts";
+import { MAX_BODY } from "../../../src/control/request_body.ts";
 import { OpenboxError } from "../../../src/errors.ts";
 import { startLog } from "../../../src/log.ts";
 import type { SessionKey, SessionState } from "../../../src/session/table.ts";
@@ -146,6 +148,29 @@ Deno.test("SEQ-12: the sessions are told with the beat, soon after they changed"
     await pass(1);
     assert.equal(requests.length, 3);
   }));
+
+Deno.test("SES-14: what the fullest table has, the control plane takes; the oldest losses are left out", () => {
+  const states = (count: number, state: SessionState["state"]) =>
+    Array.from({ length: count }, (_, i): SessionState => ({
+      userId: `usr_${"0".repeat(12)}`,
+      name: `${i}`.padEnd(64, "n"),
+      isolation: `docker:${"i".repeat(255)}`,
+      idleMs: 1_799_999,
+      lastExit: 255,
+      state,
+    }));
+  const reports = reportSessions([...states(200, "busy"), ...states(200, "lost")]);
+  assert.equal(reports.filter(({ state }) => state === "busy").length, 200);
+  assert.deepEqual(reports.at(200)?.name, "199".padEnd(64, "n"), "the last one lost");
+  const body = {
+    node_id: NODE_ID,
+    addr: "a".repeat(255),
+    version: "v".repeat(64),
+    sessions: reports,
+  };
+  assert.ok(JSON.stringify(v.parse(HeartbeatRequest, body)).length <= MAX_BODY);
+  assert.equal(reportSessions(states(1000, "lost")).length <= 400, true);
+});
 
 Deno.test("SES-17: what the control plane says is to end, is ended", () =>
   inWorld(async ({ answers, pass, sessions, clock }) => {

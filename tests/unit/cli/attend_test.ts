@@ -136,6 +136,7 @@ Deno.test("an output that cannot be written fails the call", async () => {
   const full = {
     write: () => Promise.reject(new Error("No space left on device")),
     end: () => Promise.resolve(),
+    isJoined: false,
   };
   await assert.rejects(attend(run, full, host), /No space left/);
   end(exit(0));
@@ -146,11 +147,33 @@ Deno.test("EXE-15: a slow reader stops the reading: one chunk is on its way, no 
   const { run, end } = fakeRun();
   const stdout = { read: () => (read++, Promise.resolve(new Uint8Array(32_768))) };
   const host = fakeHost();
-  const stuck = { write: () => new Promise<void>(() => {}), end: () => Promise.resolve() };
+  const write = () => new Promise<void>(() => {});
+  const stuck = { write, end: () => Promise.resolve(), isJoined: false };
   void attend({ ...run, stdout }, stuck, host);
   await settled();
   assert.equal(read, 1);
   end(exit(0));
+});
+
+Deno.test("EXE-5: the last JSON line is the last, and the one before it whole", async () => {
+  const host = fakeHost(), written: string[] = [];
+  const released = Promise.withResolvers<void>();
+  const stdout = {
+    ...host.stdout,
+    async write(bytes: Uint8Array) {
+      await released.promise; // a reader that is slow
+      written.push(text(bytes));
+    },
+  };
+  const sink = jsonSink({ ...host, stdout });
+  const first = sink.write("stdout", utf8("a"));
+  const closed = sink.close({ stream: "exit" });
+  const after = sink.write("stdout", utf8("b"));
+  released.resolve();
+  await Promise.all([first, closed, after]);
+  assert.deepEqual(written.map((line) => JSON.parse(line).stream), ["stdout", "exit"]);
+  await sink.write("stderr", utf8("c"));
+  assert.equal(written.length, 2);
 });
 
 Deno.test("JSON lines keep the two streams whole and apart", async () => {

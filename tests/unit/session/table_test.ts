@@ -270,6 +270,16 @@ Deno.test("SES-17, SEQ-12: an end takes what runs, and those who wait are refuse
   }
 });
 
+Deno.test("SES-10: the session after two ends at once has its file", async () => {
+  await using world = await openWorld();
+  await world.call("true");
+  const ends = [world.table.end(BUILD), world.table.end(BUILD)];
+  assert.deepEqual((await world.call("echo there")).created, true);
+  assert.deepEqual(await Promise.all(ends), [true, true]);
+  assert.deepEqual([...world.kept.keys()], ["usr_1/build"]);
+  assert.deepEqual(world.table.list().map(({ state }) => state), ["idle"]);
+});
+
 Deno.test("SEQ-10: who gives up waiting never runs, and holds nobody up", async () => {
   await using world = await openWorld();
   const gone = new AbortController();
