@@ -73,12 +73,13 @@ fetch_with_installer() {
   return 1
 }
 
-# Fills the cache from deno.lock with the Deno given, once: after it nothing needs the network.
+# Fills the cache from deno.lock with the Deno given, once: after it nothing needs the network. The stamp
+# names the lock by what it holds: checkouts may share a cache, and a file's time says nothing.
 fetch_packages() (
   read -r version <"$openbox_root/.deno-version"
-  stamp=$DENO_DIR/fetched-for-$version
-  # shellcheck disable=SC3013 # in POSIX since 2024, and in every sh since long
-  [ "$stamp" -nt "$openbox_root/deno.lock" ] && exit
+  lock=$(cksum <"$openbox_root/deno.lock")
+  stamp=$DENO_DIR/fetched-for-$version-${lock%% *}
+  [ -f "$stamp" ] && exit
   say "fetching the packages of deno.lock (once)"
   cd "$openbox_root" && "$1" install --quiet --frozen </dev/null >&2 || die "cannot fetch the packages of deno.lock"
   : 2>/dev/null >"$stamp" || say "cannot write to $DENO_DIR: the packages are looked up at each start"

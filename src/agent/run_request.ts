@@ -79,15 +79,13 @@ const notYet = (what: string) =>
     hint: "openbox help run says what there is",
   });
 
-const HEADER_MS = 10_000;
+/** How long a caller may be silent within a header. All of it may take long: a line can be slow. */
+const SILENCE_MS = 10_000;
 
 async function readHeader(input: ByteSource): Promise<WantedRun> {
-  const late = () => new OpenboxError("bad_request", "The run's header did not come in time");
-  using limit = deadline(HEADER_MS, late);
   const read = async (parts: Uint8Array[], length: number) => {
     for (let have = parts.reduce((sum, part) => sum + part.length, 0); have < length;) {
-      const chunk = await abortable(input.read(), limit.signal);
-      if (!chunk) throw new OpenboxError("bad_request", "The input ended within the run's header");
+      const chunk = await readSoon(input);
       parts.push(chunk);
       have += chunk.length;
     }
@@ -103,6 +101,14 @@ async function readHeader(input: ByteSource): Promise<WantedRun> {
   }
   const all = await read([start], 4 + length);
   return { ...parseHeader(all.subarray(4, 4 + length)), input: all.subarray(4 + length) };
+}
+
+async function readSoon(input: ByteSource): Promise<Uint8Array> {
+  const late = () => new OpenboxError("bad_request", "The run's header did not come in time");
+  using limit = deadline(SILENCE_MS, late);
+  const chunk = await abortable(input.read(), limit.signal);
+  if (!chunk) throw new OpenboxError("bad_request", "The input ended within the run's header");
+  return chunk;
 }
 
 function parseHeader(bytes: Uint8Array): Omit<WantedRun, "input"> {

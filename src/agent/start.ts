@@ -14,13 +14,14 @@ import { openNativeBackend } from "../isolation/native.ts";
 import { openNspawnBackend } from "../isolation/nspawn.ts";
 import { log, startLog } from "../log.ts";
 import { openSessionTable } from "../session/table.ts";
-import { createSshServer, type SshServer } from "../ssh/server.ts";
+import { createSshServer, SERVER_LIMITS, type SshServer } from "../ssh/server.ts";
 import { parseAddress } from "../transport/address.ts";
 import { tcpTransport } from "../transport/tcp.ts";
 import type { Transport } from "../transport/transport.ts";
 import { VERSION } from "../version.ts";
 import { findAddress } from "./address.ts";
 import { authenticate } from "./connection.ts";
+import { descriptorLimit } from "./descriptor_limit.ts";
 import { type Door, openDoor } from "./door.ts";
 import { enroll } from "./enroll.ts";
 import { serveChannel } from "./exec.ts";
@@ -70,6 +71,7 @@ export async function startAgent(
   const { rules } = settings;
   const native = stack.use(overrides.backend ?? await openNativeBackend());
   const own = await readLogin(host);
+  const silent = Math.min(SERVER_LIMITS.silent, Math.floor(await descriptorLimit() / 2));
   const logins = openLogins({ own, native, path: rules.commandPath });
   const { agentDir } = settings;
   const lookup = openPathLookup({ ownLogin: own.name, home: own.home, agentDir });
@@ -107,6 +109,7 @@ export async function startAgent(
       running.add(run);
       await run.finally(() => running.delete(run));
     },
+    limits: { silent },
     log: createSshLog(log("agent", "ssh"), () => performance.now()),
   });
   gate.ssh = stack.use(ssh);

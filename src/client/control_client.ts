@@ -211,10 +211,12 @@ function refusal(server: ServerUrl, response: Response, bytes: Uint8Array): Open
       "is this the address of an openbox control plane?",
     );
   }
-  const { error, code, hint, request_id: requestId } = body.output;
+  const { error, hint, request_id: requestId } = body.output;
+  const code = body.output.code && isCode(body.output.code) ? body.output.code : codeOf(status);
   // a failure of the control plane itself says nothing of its inside; its log does, under this id
-  const message = status >= 500 && requestId ? `${error} (request ${requestId})` : error;
-  return new ControlError(code && isCode(code) ? code : codeOf(status), message, {
+  const logged = code === "internal" || code === "database_unavailable";
+  const message = logged && requestId ? `${error} (request ${requestId})` : error;
+  return new ControlError(code, message, {
     status,
     requestId,
     hint: hint ?? (status === 401 ? "openbox login" : undefined),

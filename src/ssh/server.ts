@@ -110,7 +110,9 @@ export function createSshServer<Proof>(options: SshServerOptions<Proof>): SshSer
           }),
         turnAway: () => {
           log("turned away", { peer: remoteAddress });
-          socket.end(() => socket.destroy()); // our version line first: by it a client knows that it may try again
+          // our version line goes first: by it a client knows that it may try again
+          if (socket.writableLength > 0) socket.end(() => socket.destroy());
+          else socket.destroy();
         },
       };
       const settle = () => {
@@ -299,12 +301,15 @@ function serve<Proof>(
   }
 
   function sessionEvents(proof: Proof): ChannelEvents {
-    return createServerChannel(proof, options, (channel) => {
-      options.onChannel(channel).catch((error) => {
-        log("channel failed", { peer: remoteAddress, reason: String(error?.message ?? error) });
-        transport.close(error as Error);
-      });
-    });
+    return createServerChannel(
+      proof,
+      options,
+      (channel) =>
+        options.onChannel(channel).catch((error) => {
+          log("channel failed", { peer: remoteAddress, reason: String(error?.message ?? error) });
+          throw error;
+        }),
+    );
   }
 
   return transport;

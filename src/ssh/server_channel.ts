@@ -18,11 +18,14 @@ export interface Accepts<Proof> {
   permitPty(proof: Proof): boolean;
 }
 
-/** The events of one new session channel; `onStart` gets it once the client said what it is for. */
+/**
+ * The events of one new session channel; `onStart` gets it once the client said what it is for. What it
+ * rejects with closes the channel at once, without an exit.
+ */
 export function createServerChannel<Proof>(
   proof: Proof,
   accepts: Accepts<Proof>,
-  onStart: (channel: ServerChannel<Proof>) => void,
+  onStart: (channel: ServerChannel<Proof>) => Promise<void>,
 ): ChannelEvents {
   const env = new Map<string, string>();
   let envBytes = 0, started = false;
@@ -66,7 +69,7 @@ export function createServerChannel<Proof>(
       end(exit) {
         return ended ??= end(channel, exit);
       },
-    });
+    }).catch(() => channel.sendClose());
     return true;
   };
 

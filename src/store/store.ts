@@ -1,6 +1,6 @@
 /**
  * What the control plane remembers, in the domain's words. Every method is one transaction; what it
- * acknowledged survives a kill -9, save the two times that are only held (see `flush`). Every look-up
+ * acknowledged survives a kill -9, save the three times that are only held (see `flush`). Every look-up
  * names its account, except those that begin with a secret and learn the account from it.
  *
  * A method rejects with `database_unavailable` when the database did not do its part; nothing was
@@ -217,8 +217,8 @@ export interface Store extends AsyncDisposable {
   reserveSerials(count: number, now: number): Promise<bigint>;
 
   /**
-   * Writes the times that were only held: when nodes were heard and tokens used. Reads show the held
-   * ones, so only a crash makes a difference.
+   * Writes the times that were only held: when nodes were heard, and tokens and sessions used. Reads
+   * show the held ones, so only a crash makes a difference.
    */
   flush(): Promise<void>;
 }

@@ -1,4 +1,5 @@
 /** The transport over TCP: what a machine reaches directly. */
+import { setImmediate } from "node:timers";
 import { type AbortOptions, abortReason } from "../abort.ts";
 import { systemClock } from "../clock.ts";
 import { log } from "../log.ts";
@@ -50,6 +51,8 @@ async function acceptAll(
       const conn = await listener.accept();
       backoffMs = MIN_BACKOFF_MS;
       onConn(new AcceptedConn(conn));
+      // a crowd would be accepted in one turn of the event loop, and what is closed goes only with the next
+      await new Promise((resolve) => setImmediate(resolve));
     } catch (error) {
       if (stopped.aborted) return;
       // out of descriptors or memory, or a peer that was gone again: all of them pass

@@ -1,5 +1,6 @@
 /** RES-4: an agent under hundreds of connections, some of which only ever push and never read. */
 import assert from "node:assert/strict";
+import { utf8 } from "../../src/bytes.ts";
 import { authorizedLine, generateKey } from "../../src/ssh/key.ts";
 import { parseCertificate, parseCertificateLine } from "../../src/ssh/certificate.ts";
 import { connectSsh, type SshConnection } from "../../src/ssh/client.ts";
@@ -8,6 +9,7 @@ import { type Fleet, startFleet } from "../fixtures/fleet.ts";
 import { readAll } from "../fixtures/ssh.ts";
 
 const MIB = 2 ** 20;
+const SERVED = { code: 0, stdout: utf8("served\n"), out: "served\n", err: "" };
 
 /** Connects again and again with one certificate. */
 async function connector(fleet: Fleet): Promise<() => Promise<SshConnection>> {
@@ -34,6 +36,21 @@ async function residentBytes(pid: number): Promise<number> {
     .output();
   return Number(new TextDecoder().decode(stdout)) * 1024;
 }
+
+Deno.test("SSH-1, SSH-12: a run starts at once while more silent connections come than the agent may hold", async () => {
+  const wrapper = ["/bin/sh", "-c", 'ulimit -n 512 && exec "$0" "$@"'];
+  await using fleet = await startFleet({ agents: [{ name: "box", tags: ["box"], wrapper }] });
+  const { nodes: [node] } = JSON.parse((await fleet.call(["nodes", "--json"])).out);
+  const [hostname, port] = node.addr.split(":");
+  using silent = new DisposableStack();
+  for (let i = 0; i < 700; i++) {
+    silent.use(await Deno.connect({ hostname, port: Number(port) }));
+  }
+  const from = performance.now();
+  assert.deepEqual(await fleet.call(["-t", "box", "echo", "served"]), SERVED);
+  assert.ok(performance.now() - from < 5_000, `${performance.now() - from} ms`);
+  assert.doesNotMatch(fleet.agents[0]!.log(), /could not be accepted/);
+});
 
 Deno.test("RES-4: 500 connections and 20 floods leave the agent below 256 MiB, and it serves", async () => {
   await using fleet = await startFleet();

@@ -128,6 +128,8 @@ Deno.test("an agent's life", async (t) => {
       const conns = await Promise.all(
         Array.from({ length: 200 }, () => Deno.connect({ hostname, port: Number(port) })),
       );
+      // silent ones would make room for each other; those that have spoken wait in line
+      for (const conn of conns) await conn.write(new TextEncoder().encode("SSH-2.0-slow\r\n"));
       await eventually(
         "it is out of descriptors",
         () => agent.log().includes("could not be accepted"),

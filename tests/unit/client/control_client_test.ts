@@ -75,6 +75,23 @@ Deno.test("a refusal keeps its code, hint and request id; an unknown code become
   assert.equal((await failure(control.node("2"))).code, "not_found");
 });
 
+Deno.test("a request id is shown where the control plane's log has it, and nowhere else", async () => {
+  const cases: [string, number, string][] = [
+    ["internal", 500, "m (request req_1)"],
+    ["database_unavailable", 503, "m (request req_1)"],
+    ["node_offline", 503, "m"],
+    ["newer_word", 500, "m (request req_1)"],
+    ["newer_word", 503, "m"],
+  ];
+  for (const [code, status, message] of cases) {
+    await using server = serve(() =>
+      Response.json({ error: "m", code, request_id: "req_1" }, { status })
+    );
+    await using control = client(server.url);
+    assert.equal((await failure(control.whoami())).message, message, code);
+  }
+});
+
 Deno.test("what is no control plane's answer is told from a refusal", async () => {
   const answers: [Response, OpenboxError["code"], RegExp][] = [
     [new Response("<html>", { status: 200 }), "upgrade_required", /in a form/],

@@ -8,7 +8,20 @@ const FILES = [
 
 /** What every script needs of the system, as a PATH that holds nothing else. */
 const TOOLS = [
-  ...["awk", "cat", "dirname", "getconf", "grep", "id", "ls", "mkdir", "mktemp", "mv", "readlink"],
+  ...[
+    "awk",
+    "cat",
+    "cksum",
+    "dirname",
+    "getconf",
+    "grep",
+    "id",
+    "ls",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "readlink",
+  ],
   ...["rm", "sed", "sh", "sort", "tail", "tee", "tr"],
 ];
 

@@ -60,6 +60,23 @@ Deno.test("the scripts say nothing once the packages are there", async () => {
   assert.equal((await checkout.run("scripts/openbox", ["version"])).stderr, "");
 });
 
+Deno.test("the packages of another lock are fetched, however old its file and whoever filled the cache", async () => {
+  await using one = await createCheckout();
+  await using other = await createCheckout();
+  const env = { DENO_DIR: `${one.path}/shared` };
+  const lock = `${other.path}/deno.lock`;
+  await Deno.writeTextFile(lock, "\n", { append: true });
+  await Deno.utime(lock, 0, 0);
+  for (const checkout of [one, other]) {
+    await checkout.program("deno", FAKE_DENO);
+    const first = await checkout.run("scripts/openbox", ["version"], { env });
+    assert.match(first.stderr, /^fetching the packages/);
+  }
+  for (const checkout of [one, other]) {
+    assert.equal((await checkout.run("scripts/openbox", ["version"], { env })).stderr, "");
+  }
+});
+
 Deno.test("a link to the script finds its checkout", async () => {
   await using checkout = await createCheckout();
   await checkout.program("deno", FAKE_DENO);

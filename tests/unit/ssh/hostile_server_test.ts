@@ -7,6 +7,7 @@ import { ConnectionLostError, NotAnsweredError } from "../../../src/ssh/client.t
 import { MESSAGE } from "../../../src/ssh/messages.ts";
 import { createProtocol, type Protocol, protocolReady } from "../../../src/ssh/ssh2_protocol.ts";
 import { Reader, str, u32 } from "../../../src/ssh/wire.ts";
+import { eventually } from "../../fixtures/processes.ts";
 import { connectTo, createIdentities, dial, readAll } from "../../fixtures/ssh.ts";
 
 const ids = createIdentities();
@@ -133,8 +134,13 @@ Deno.test("SSH-15: data after the close ends the connection", async () => {
     protocol.send(byte(MESSAGE.CHANNEL_CLOSE), channel);
     protocol.send(byte(MESSAGE.CHANNEL_DATA), channel, str("late"));
   });
-  const result = await outcome(server);
-  assert.equal(result.out, 0);
+  await using connection = await connectTo(server.port, ids);
+  await using channel = await connection.openExec("x");
+  const [out] = await Promise.all([readAll(channel.stdout), readAll(channel.stderr)]);
+  assert.equal(out.length, 0);
+  assert.deepEqual(await channel.exit, { kind: "exit", code: 0 });
+  await eventually("the connection is over", () => connection.closed.aborted);
+  assert.match(connection.closed.reason.message, /channel 0 does not exist/);
 });
 
 Deno.test("SSH-15: more data than the window allows ends the connection", async () => {
@@ -149,7 +155,47 @@ Deno.test("SSH-15: more data than the window allows ends the connection", async 
   await assert.rejects(channel.exit, ConnectionLostError); // nobody reads, so the window never opens
 });
 
-Deno.test("SSH-15: banners without end are bounded by the caller's signal, and only the first line is kept", async () => {
+/** Sends banners until the client is gone, each after `pauseMs`. */
+async function withBanners(pauseMs: number): Promise<HostileServer> {
+  const sending: Promise<void>[] = [];
+  const server = await hostile((protocol, payload, socket) => {
+    if (payload[0] === MESSAGE.SERVICE_REQUEST) {
+      protocol.send(byte(MESSAGE.SERVICE_ACCEPT), str("ssh-userauth"));
+    }
+    if (payload[0] !== MESSAGE.USERAUTH_REQUEST) return;
+    sending.push((async () => {
+      while (!socket.destroyed) {
+        protocol.send(byte(MESSAGE.USERAUTH_BANNER), str("a line\r\n"), str(""));
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      }
+    })());
+  });
+  return {
+    port: server.port,
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]();
+      await Promise.all(sending);
+    },
+  };
+}
+
+Deno.test("SSH-15: banners without end run into the byte budget", async () => {
+  await using server = await withBanners(0);
+  const limits = { unauthenticatedBytes: 8192 }, signal = AbortSignal.timeout(20_000);
+  await assert.rejects(
+    connectTo(server.port, ids, { limits, signal }),
+    /too many bytes before authentication/,
+  );
+});
+
+Deno.test("SSH-15: slow banners without end are given up by the signal", async () => {
+  await using server = await withBanners(20);
+  await assert.rejects(connectTo(server.port, ids, { signal: AbortSignal.timeout(300) }), {
+    name: "TimeoutError",
+  });
+});
+
+Deno.test("SSH-15: of several banners the first line is kept, as something that a terminal can show", async () => {
   await using server = await hostile((protocol, payload) => {
     if (payload[0] === MESSAGE.SERVICE_REQUEST) {
       protocol.send(byte(MESSAGE.SERVICE_ACCEPT), str("ssh-userauth"));
