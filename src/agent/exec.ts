@@ -2,6 +2,7 @@
  * The act itself: one channel of a verified user, one command. Whatever it may not do, or this node
  * cannot, is refused before anything starts; from the start on the channel is told how it ended.
  */
+import type { AbortOptions } from "../abort.ts";
 import type { VerifiedUser } from "../ca/verifier.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
@@ -59,13 +60,16 @@ export async function serveChannel(
       await deps.sessions.end(session!);
       return await finish(SESSION_ENDED, wanted.runId, { created: false, ended: true });
     }
-    using patience = startPatience(channel, wanted, deps);
-    const start = await prepareStart(user, wanted, deps, patience.options);
-    if (session) {
-      turn = stack.use(await takeTurn(session, toSessionStart(start), wanted, channel, deps));
+    using progress = tellProgress(channel);
+    const begin = async ({ signal }: Required<AbortOptions>) => {
+      const options = { signal, onProgress: progress.tell };
+      const start = await prepareStart(user, wanted!, deps, options);
+      if (!session) return stack.use(await startRun(start, wanted!, options));
+      turn = stack.use(await deps.sessions.enter(session, toSessionStart(start), { signal }));
       // a run of a session without a line is refused by checkPermission
-      process = await turn.run({ ...wanted, line: wanted.line! });
-    } else process = stack.use(await startRun(start, wanted, patience.options));
+      return await turn.run({ ...wanted!, line: wanted!.line! });
+    };
+    process = await whileWanted(begin, () => late(session), wanted, channel, deps);
   } catch (error) {
     const failure = toOpenboxError(error);
     const kind = failure.code === "lost" ? "lost" : "not_started";
@@ -135,67 +139,56 @@ const toSessionStart = ({ backend, allowed, place }: Start): SessionStart => ({
   dialect: () => place.dialect(),
 });
 
-/**
- * Until the command has started: how long somebody waits for it, which is as long as its caller does, the
- * agent goes on, and the time-out lasts that was set for it. Our own client is told how far it is.
- */
-function startPatience(
-  channel: ServerChannel<VerifiedUser>,
-  { timeoutMs }: WantedRun,
-  { clock, stopping }: ExecDeps,
-): { readonly options: RunOptions } & Disposable {
-  const over = new AbortController(), late = new AbortController();
-  if (timeoutMs !== undefined) {
-    sleepLong(timeoutMs, clock, over.signal).then(() => late.abort(notInTime(timeoutMs)), () => {});
-  }
-  let told = false;
-  const tellProgress = (text: string) => {
-    if (over.signal.aborted || !isOurs(channel)) return;
-    told = text !== "";
-    channel.sendRequest(PROGRESS_REQUEST, utf8(text));
-  };
-  return {
-    options: {
-      signal: AbortSignal.any([channel.closed, stopping, late.signal]),
-      onProgress: tellProgress,
-    },
-    [Symbol.dispose]() {
-      if (told) tellProgress("");
-      over.abort(DONE);
-    },
-  };
-}
-
-const notInTime = (ms: number) =>
-  new OpenboxError("unavailable", `The command did not start within ${ms / 1000} s, its time-out`, {
-    hint: "is it the pull of an image? docker pull on the node, or a longer time-out",
-  });
-
-/** Waits in the session's line as long as the caller does, and the time-out that it set. */
-async function takeTurn(
-  session: SessionKey,
-  start: SessionStart,
+/** Waits for what `ask` asks for as long as the caller does, and the time-out that it set. */
+async function whileWanted<T>(
+  ask: (options: Required<AbortOptions>) => Promise<T>,
+  late: () => OpenboxError,
   { timeoutMs }: WantedRun,
   channel: ServerChannel<VerifiedUser>,
-  { sessions, stopping, clock }: ExecDeps,
-): Promise<Turn> {
+  { stopping, clock }: ExecDeps,
+): Promise<T> {
   const over = new AbortController();
   const signal = AbortSignal.any([channel.closed, stopping, over.signal]);
-  const late = new AbortController();
+  const asked = new AbortController();
   if (timeoutMs !== undefined) {
-    sleepLong(timeoutMs, clock, late.signal).then(() => over.abort(busy(session)), () => {});
+    sleepLong(timeoutMs, clock, asked.signal).then(() => over.abort(late()), () => {});
   }
   try {
-    return await sessions.enter(session, start, { signal });
+    return await ask({ signal });
   } finally {
-    late.abort();
+    asked.abort(DONE);
   }
 }
 
-const busy = ({ name }: SessionKey) =>
-  new OpenboxError("too_many", `The session ${name} was busy with other commands all the time`, {
-    hint: "openbox sessions shows it; openbox session end ends it with what runs in it",
-  });
+const late = (session: SessionKey | undefined) =>
+  session
+    ? new OpenboxError(
+      "too_many",
+      `The session ${session.name} was not free before the time-out`,
+      { hint: "openbox sessions shows it; openbox session end ends it with what runs in it" },
+    )
+    : new OpenboxError("too_many", "The command could not start before its time-out", {
+      hint: "its tree was busy, or its image is still pulled: a longer --timeout",
+    });
+
+/** Tells our own client how far it is with what comes before the start; disposing it, that this is over. */
+function tellProgress(
+  channel: ServerChannel<VerifiedUser>,
+): { tell(text: string): void } & Disposable {
+  let told = false, over = false;
+  const send = (text: string) => channel.sendRequest(PROGRESS_REQUEST, utf8(text));
+  return {
+    tell(text) {
+      if (over || !isOurs(channel)) return;
+      told = true;
+      send(text);
+    },
+    [Symbol.dispose]() {
+      over = true;
+      if (told) send("");
+    },
+  };
+}
 
 /** What the certificate fixes, held or refused; never something else in its place. Returns its session. */
 function checkPermission(

@@ -11,6 +11,7 @@ import { newBootId } from "../ids.ts";
 import type { IsolationBackend } from "../isolation/backend.ts";
 import { openDockerBackend } from "../isolation/docker.ts";
 import { openNativeBackend } from "../isolation/native.ts";
+import { openNspawnBackend } from "../isolation/nspawn.ts";
 import { log, startLog } from "../log.ts";
 import { openSessionTable } from "../session/table.ts";
 import { createSshServer, type SshServer } from "../ssh/server.ts";
@@ -33,7 +34,7 @@ import { openPathLookup } from "./path_lookup.ts";
 import { requireUsable } from "./policy.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { sessionFiles } from "./session_files.ts";
-import { logSshEvent } from "./ssh_log.ts";
+import { createSshLog } from "./ssh_log.ts";
 import { AGENT_PORT, type AgentSettings } from "./settings.ts";
 import { type NodeState, readNodeState, writeNodeState } from "./state.ts";
 
@@ -85,10 +86,11 @@ export async function startAgent(
   const node = new LiveNode(settings.statePath, state);
   const { nodeId } = state, bootId = newBootId();
   const { env } = host;
-  const docker = stack.use(
-    openDockerBackend({ env, home: own.home, owner: nodeId, boot: bootId }),
-  );
-  const backends: readonly IsolationBackend[] = [native, docker];
+  const backends: readonly IsolationBackend[] = [
+    native,
+    stack.use(openDockerBackend({ env, home: own.home, owner: nodeId, boot: bootId })),
+    stack.use(openNspawnBackend()),
+  ];
   const sessions = stack.use(
     await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
   );
@@ -105,7 +107,7 @@ export async function startAgent(
       running.add(run);
       await run.finally(() => running.delete(run));
     },
-    log: logSshEvent,
+    log: createSshLog(log("agent", "ssh"), () => performance.now()),
   });
   gate.ssh = stack.use(ssh);
   stack.defer(async () => {

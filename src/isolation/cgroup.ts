@@ -3,12 +3,25 @@
  * by that the whole tree of a run can be found and ended. Where there are none (macOS, no rights, no
  * hierarchy that may be written) a run has its process group alone.
  */
-import { text } from "../bytes.ts";
+import { quoteWord } from "../shell_word.ts";
+import {
+  attempt,
+  groupsIn,
+  listProcesses,
+  PREFIX,
+  readPlaces,
+  removeGroup,
+  sweep,
+  writeControl,
+} from "./cgroup_files.ts";
+import { type Holders, type Limits, openHolders, requireNone, V1_JOIN } from "./cgroup_limits.ts";
 
 export interface Cgroup {
   readonly path: string;
-  /** A process that writes `0` into it is in the group from then on, with all that it starts. */
-  readonly joinFile: string;
+  /** A process that writes `0` into each of them is in the group from then on, with all that it starts. */
+  readonly joinFiles: readonly string[];
+  /** It holds limits: what cannot join it must not run. */
+  readonly isLimited: boolean;
   /** To every process in it. */
   signal(signal: Deno.Signal): void;
   isEmpty(): boolean;
@@ -21,8 +34,8 @@ export interface Cgroup {
 export interface Cgroups extends Disposable {
   /** The directory that holds those of all runs. */
   readonly path: string;
-  /** Undefined where none can be made just now. */
-  create(): Cgroup | undefined;
+  /** Undefined where none can be made just now. Throws `limit_unsupported` where it cannot hold `limits`. */
+  create(limits?: Limits): Cgroup | undefined;
 }
 
 /**
@@ -31,17 +44,18 @@ export interface Cgroups extends Disposable {
  */
 export async function openCgroups(own?: string): Promise<Cgroups | undefined> {
   if (Deno.build.os !== "linux") return undefined;
-  for (const { directory, join } of hierarchies(own ?? await readOwn())) {
+  const text = own ?? await readOwn();
+  const name = `${PREFIX}${Deno.pid}.${crypto.randomUUID().slice(0, 8)}`;
+  const holders = openHolders(text, name);
+  for (const { directory, join } of hierarchies(text)) {
     sweep(directory);
-    const path = `${directory}/${PREFIX}${Deno.pid}.${crypto.randomUUID().slice(0, 8)}`;
+    const path = `${directory}/${name}`;
     if (!attempt(() => Deno.mkdirSync(path))) continue;
-    if (await canJoin(`${path}/${join}`)) return createCgroups(path, join);
+    if (await canJoin(`${path}/${join}`)) return createCgroups(path, join, holders);
     attempt(() => Deno.removeSync(path));
   }
   return undefined;
 }
-
-const PREFIX = "openbox.";
 
 interface Hierarchy {
   readonly directory: string;
@@ -53,60 +67,18 @@ interface Hierarchy {
  * for a grace period of the kernel, 12 ms on an idle machine (measured on Linux 6.18).
  */
 function hierarchies(own: string): Hierarchy[] {
-  const found: Hierarchy[] = [];
-  for (const line of own.split("\n")) {
-    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
-    // the watchdog keeps paths in one word of its shell
-    if (controllers === undefined || path === undefined || /[\s*?[\\:]/.test(path)) continue;
-    const mounts = controllers === ""
-      ? [ROOT, `${ROOT}/unified`]
-      : controllers.split(",").includes("pids")
-      ? [`${ROOT}/pids`]
-      : [];
-    const join = controllers === "" ? "cgroup.procs" : "tasks";
-    for (const mount of mounts) {
-      // in a container the path may be the host's, which is not to be seen from within
-      for (const at of path === "/" ? [""] : [path, ""]) {
-        found.push({ directory: mount + at, join });
-      }
-    }
-  }
-  return found.sort((a, b) =>
-    Number(a.join === "cgroup.procs") - Number(b.join === "cgroup.procs")
-  );
+  return readPlaces(own).flatMap(({ controllers, directories }): Hierarchy[] => {
+    if (controllers.length > 0 && !controllers.includes("pids")) return [];
+    const join = controllers.length === 0 ? "cgroup.procs" : "tasks";
+    return directories.map((directory) => ({ directory, join }));
+  }).sort((a, b) => Number(a.join === "cgroup.procs") - Number(b.join === "cgroup.procs"));
 }
-
-const ROOT = "/sys/fs/cgroup";
 
 async function readOwn(): Promise<string> {
   try {
     return await Deno.readTextFile("/proc/self/cgroup");
   } catch {
     return ""; // Deno shows it only to a process with all permissions
-  }
-}
-
-/** Removes what agents that were killed left empty. */
-function sweep(directory: string): void {
-  attempt(() => {
-    for (const { name } of Deno.readDirSync(directory)) {
-      const pid = Number(/^openbox\.(\d+)\./.exec(name)?.[1] ?? NaN);
-      if (Number.isNaN(pid) || isAlive(pid)) continue;
-      attempt(() => {
-        for (const run of Deno.readDirSync(`${directory}/${name}`)) {
-          if (run.isDirectory) attempt(() => Deno.removeSync(`${directory}/${name}/${run.name}`));
-        }
-        Deno.removeSync(`${directory}/${name}`);
-      });
-    }
-  });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return Deno.statSync(`/proc/${pid}`).isDirectory;
-  } catch {
-    return false;
   }
 }
 
@@ -121,55 +93,55 @@ async function canJoin(file: string): Promise<boolean> {
   return success;
 }
 
-function createCgroups(path: string, join: string): Cgroups {
+function createCgroups(path: string, join: string, holders: Holders): Cgroups {
+  const listed = join === V1_JOIN ? listProcesses : processesIn;
   let count = 0;
   /** Released, and not empty when last seen. */
   const left: string[] = [];
   const removeLeft = (many: number) => {
-    for (const old of left.splice(0, many)) if (!remove(old)) left.push(old);
+    for (const old of left.splice(0, many)) if (!removeGroup(old)) left.push(old);
   };
   return {
     path,
-    create() {
-      const group = `${path}/${count++}`;
+    create(limits = {}) {
+      const name = `${count++}`, group = `${path}/${name}`;
       if (!attempt(() => Deno.mkdirSync(group))) return undefined;
+      const groups = [group];
+      try {
+        for (const made of holders.hold(limits, name, group)) groups.push(made);
+      } catch (error) {
+        groups.forEach(removeGroup);
+        throw error;
+      }
       return {
         path: group,
-        joinFile: `${group}/${join}`,
+        joinFiles: [`${group}/${join}`, ...groups.slice(1).map((held) => `${held}/${V1_JOIN}`)],
+        isLimited: Object.keys(limits).length > 0,
         signal: (signal) => signalAll(group, signal),
-        isEmpty: () => processes(group).length === 0,
-        processes: () => processes(group),
+        isEmpty: () => listed(group).length === 0,
+        processes: () => listed(group),
         release() {
-          left.push(group);
-          removeLeft(2); // so that those of long-lived leftovers get their turn as well
+          left.push(...groups);
+          removeLeft(groups.length + 1); // so that those of long-lived leftovers get their turn as well
         },
       };
     },
     [Symbol.dispose]() {
       removeLeft(left.length);
       attempt(() => Deno.removeSync(path));
+      holders[Symbol.dispose]();
     },
   };
-}
-
-/** False while there is a process in it. */
-function remove(group: string): boolean {
-  try {
-    Deno.removeSync(group);
-    return true;
-  } catch (error) {
-    return error instanceof Deno.errors.NotFound;
-  }
 }
 
 /** A tree that forks as fast as it is killed needs more than one pass, where the kernel can't do it at once. */
 const PASSES = 20;
 
 function signalAll(group: string, signal: Deno.Signal): void {
-  if (signal !== "SIGKILL") return processes(group).forEach((pid) => send(pid, signal));
-  if (attempt(() => writeFile(`${group}/cgroup.kill`, "1"))) return;
+  if (signal !== "SIGKILL") return processesIn(group).forEach((pid) => send(pid, signal));
+  if (attempt(() => writeControl(`${group}/cgroup.kill`, "1"))) return;
   for (let pass = 0; pass < PASSES; pass++) {
-    const pids = processes(group);
+    const pids = processesIn(group);
     if (pids.length === 0) return;
     pids.forEach((pid) => send(pid, signal));
   }
@@ -179,28 +151,35 @@ function send(pid: number, signal: Deno.Signal): void {
   attempt(() => Deno.kill(pid, signal));
 }
 
-/** Those directly in the group; empty where it is gone. */
-function processes(group: string): number[] {
-  try {
-    return text(Deno.readFileSync(`${group}/cgroup.procs`)).split("\n").map(Number).filter((pid) =>
-      pid > 0 // 0, of another PID namespace, would be our own group to kill
-    );
-  } catch {
-    return [];
-  }
+/** Only in v2 are there groups in it, and a process is in one of them alone. */
+const processesIn = (group: string): number[] =>
+  [...groupsIn(group), group].flatMap((one) => listProcesses(one));
+
+/** A group for what is to have these limits; undefined where there can be none and none are wanted. */
+export function createCgroup(
+  cgroups: Cgroups | undefined,
+  { memoryBytes, cpus, pids }: Limits = {},
+): Cgroup | undefined {
+  const limits: Limits = {
+    ...(memoryBytes !== undefined && { memoryBytes }),
+    ...(cpus !== undefined && { cpus }),
+    ...(pids !== undefined && { pids }),
+  };
+  const cgroup = cgroups?.create(limits);
+  if (!cgroup) requireNone(limits);
+  return cgroup;
 }
 
-/** Never makes the file: kernels before 5.14 have no cgroup.kill. */
-function writeFile(path: string, content: string): void {
-  Deno.writeTextFileSync(path, content, { create: false });
-}
-
-/** Whether it could be done; these files come and go under us. */
-function attempt(action: () => void): boolean {
-  try {
-    action();
-    return true;
-  } catch {
-    return false;
-  }
+/**
+ * What a shell begins with that is to be in the group: it joins by itself, so that not even its first child
+ * escapes. Ends before the line's end, so that the shell counts lines as its caller does. Where it can't
+ * join it goes on outside, unless there are limits to be held.
+ */
+export function joining(cgroup: Cgroup | undefined): string {
+  if (!cgroup) return "";
+  const join = cgroup.joinFiles.map((file) => `echo 0 >${quoteWord(file)}`).join(" && ");
+  const otherwise = cgroup.isLimited
+    ? `{ echo "openbox: the limits cannot be held" >&2; exit 126; }`
+    : ":";
+  return `{ ${join}; } 2>/dev/null || ${otherwise}; `;
 }

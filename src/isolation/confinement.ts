@@ -44,6 +44,22 @@ export function requireHeld(kind: Kind, limits: Iterable<Limit>): void {
   }
 }
 
+/** Throws `limit_unsupported` where something of it cannot be held in this isolation on any machine. */
+export function requireConfinable(kind: Kind, asked: Confinement = {}): void {
+  requireHeld(
+    kind,
+    [...writtenLimits(asked).keys()].filter((limit) => limit !== "net"),
+  );
+  if (asked.net !== undefined && !NETS[kind].includes(asked.net)) {
+    throw new OpenboxError("limit_unsupported", `--net ${asked.net} cannot be had in ${kind}`, {
+      hint: `it has ${NETS[kind].join(" and ")}`,
+    });
+  }
+  if (asked.untrusted && kind !== "docker") {
+    throw new OpenboxError("limit_unsupported", `${kind} has no profile for untrusted code`);
+  }
+}
+
 const LIMITS: Readonly<Record<Limit, keyof Confinement>> = {
   memory: "memoryBytes",
   cpus: "cpus",

@@ -1,36 +1,61 @@
 /** A shell that stays on the machine itself: its tree, its named pipes, and the end of all of it. */
-import { utf8 } from "../bytes.ts";
+import { text, utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
-import type { Exit, KeptShell, Shell } from "./backend.ts";
-import type { Cgroup, Cgroups } from "./cgroup.ts";
+import type { Account, Exit, KeptShell, Shell } from "./backend.ts";
+import { type Cgroup, type Cgroups, createCgroup, joining } from "./cgroup.ts";
 import { openTo, requireDirectory, startAs } from "./native_account.ts";
 import { exitOf, groupExists, sendSignal } from "./native_process.ts";
 import { type NamedPipes, openPipes, openRelay } from "./native_relay.ts";
-import { joining, startLeader } from "./native_shell.ts";
+import { startLeader } from "./native_shell.ts";
 import { listDescendants } from "./process_list.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 export interface KeptDeps {
-  readonly cgroups: Cgroups | undefined;
   readonly watchdog: Watchdog;
   /** Path of setsid(1), undefined where there is none. */
   readonly setsid: string | undefined;
-  /** In which the shell gets a directory of its own. */
-  readonly directory: string;
   /** Has itself in it as long as it goes on. */
   readonly running: Set<AsyncDisposable>;
 }
 
+export interface NativeKeptDeps extends KeptDeps {
+  readonly cgroups: Cgroups | undefined;
+  /** In which the shell gets a directory of its own. */
+  readonly directory: string;
+}
+
+/** A shell and all that it started. */
+export interface ShellTree {
+  readonly exit: Promise<Exit>;
+  /** But for the shell itself. */
+  processes(): Promise<ReadonlySet<number>>;
+  interrupt(): void;
+  signal(pids: Iterable<number>, signal: Deno.Signal): void;
+  /** The shell alone. */
+  kill(): void;
+  /** Its input has ended, so it may end by itself. Then ends all of it, and waits. */
+  end(): Promise<void>;
+}
+
+/** What a kept shell is made of. */
+export interface KeptParts {
+  /** Has the shell's streams. */
+  readonly child: Deno.ChildProcess;
+  readonly tree: ShellTree;
+  readonly pipes: NamedPipes;
+  /** Whose shell it is, where it is not our own. */
+  readonly account: Account | undefined;
+  /** PATH of the relays. */
+  readonly path: string | undefined;
+}
+
 /** For a shell to end by itself once its input has ended. */
-const FAREWELL_MS = 200;
+export const FAREWELL_MS = 200;
 /** For SIGKILL to take effect. What waits for a disk longer than that is not waited for. */
-const KILL_MS = 1_000;
+export const KILL_MS = 1_000;
 const POLL_MS = 5;
 
-/** By joining before it becomes the shell, so that nothing of it escapes; whether or not it could join. */
-const JOIN = '{ echo 0 >"$0"; } 2>/dev/null || :; exec "$@"';
-
-export async function startKeptShell(shell: Shell, deps: KeptDeps): Promise<KeptShell> {
+export async function startKeptShell(shell: Shell, deps: NativeKeptDeps): Promise<KeptShell> {
   const { account } = shell;
   if (account) await requireDirectory(account, shell);
   await using stack = new AsyncDisposableStack();
@@ -38,53 +63,45 @@ export async function startKeptShell(shell: Shell, deps: KeptDeps): Promise<Kept
   stack.defer(() => Deno.remove(directory, { recursive: true }).catch(() => {}));
   for (const path of [deps.directory, directory]) await openTo(account, path);
   const pipes = stack.use(await openPipes(directory, account));
-  const cgroup = deps.cgroups?.create();
+  const cgroup = createCgroup(deps.cgroups, shell.confinement);
   if (cgroup) stack.defer(() => cgroup.release());
   const child = start(shell, cgroup, deps.setsid);
   stack.use(deps.watchdog.guard(child.pid, cgroup?.path));
-  const tree = new Tree(child, cgroup);
-  const input = child.stdin.getWriter();
-  const drained = drain(child.stderr);
-  stack.defer(async () => {
-    await input.close().catch(() => {}); // gone
-    await tree.end();
-    await child.stdout.cancel().catch(() => {}); // somebody reads it, to its end
-    await drained.cancel();
-  });
-  const owned = stack.move();
-  const one = kept(shell, pipes, tree, input, child.stdout, owned, deps);
-  deps.running.add(one);
-  owned.defer(() => void deps.running.delete(one));
-  return one;
+  const tree = new NativeTree(child, cgroup);
+  // what an account has in its PATH must not run as us
+  const path = account ? undefined : shell.env.PATH;
+  const parts = { child, tree, pipes, path, account };
+  return ownKeptShell(parts, stack.move(), deps).shell;
 }
 
-function kept(
-  { env, account }: Shell,
-  pipes: NamedPipes,
-  tree: Tree,
-  input: WritableStreamDefaultWriter<Uint8Array>,
-  stdout: ReadableStream<Uint8Array>,
+/** What is in `owned` is disposed of after the shell. */
+export function ownKeptShell(
+  { child, tree, pipes, path, account }: KeptParts,
   owned: AsyncDisposableStack,
-  { watchdog, setsid }: KeptDeps,
-): KeptShell {
-  return {
-    stdout,
+  { watchdog, setsid, running }: KeptDeps,
+): { readonly shell: KeptShell; readonly noise: Noise } {
+  const input = child.stdin.getWriter();
+  const noise = drain(child.stderr);
+  const shell: KeptShell = {
+    stdout: child.stdout,
     exit: tree.exit,
     tell: (text) => input.write(utf8(text)).catch(() => {}),
-    // what an account has in its PATH must not run as us
-    openRelay: async () =>
-      openRelay(await pipes.take(), {
-        watchdog,
-        setsid,
-        account,
-        path: account ? undefined : env.PATH,
-      }),
+    openRelay: async () => openRelay(await pipes.take(), { watchdog, setsid, path, account }),
     processes: () => tree.processes(),
     interrupt: () => tree.interrupt(),
     signal: (pids, signal) => tree.signal(pids, signal),
     kill: () => tree.kill(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+  owned.defer(async () => {
+    await input.close().catch(() => {}); // gone
+    await tree.end();
+    await child.stdout.cancel().catch(() => {}); // somebody reads it, to its end
+    await noise.cancel();
+  });
+  running.add(shell);
+  owned.defer(() => void running.delete(shell));
+  return { shell, noise };
 }
 
 function start(
@@ -92,29 +109,42 @@ function start(
   cgroup: Cgroup | undefined,
   setsid: string | undefined,
 ): Deno.ChildProcess {
-  const joined = cgroup ? ["/bin/sh", "-c", JOIN, cgroup.joinFile, ...argv] : argv;
-  const start = account
-    ? startAs(account, { argv, env, cwd }, cgroup ? joining(cgroup.joinFile) : "")
-    : { argv: joined, env, cwd };
+  // by joining before it becomes the shell, so that nothing of it escapes
+  const join = joining(cgroup);
+  const joined = cgroup ? ["/bin/sh", "-c", `${join}exec "$@"`, "openbox-session", ...argv] : argv;
+  const start = account ? startAs(account, { argv, env, cwd }, join) : { argv: joined, env, cwd };
   return startLeader("a shell", start.argv, start, { setsid, streams: "piped" });
 }
 
 /** What the shell says on its own stderr is about its prompts and jobs, and meant for nobody. */
-function drain(stream: ReadableStream<Uint8Array>): { cancel(): Promise<void> } {
+export interface Noise {
+  /** The last of it, once it has ended. */
+  readonly said: Promise<string>;
+  cancel(): Promise<void>;
+}
+
+const MAX_SAID = 4096;
+
+function drain(stream: ReadableStream<Uint8Array>): Noise {
   const reader = stream.getReader();
-  const done = (async () => {
-    while (!(await reader.read()).done);
-  })().catch(() => {});
+  let tail = "";
+  const said = (async () => {
+    for (let part; !(part = await reader.read()).done;) {
+      tail = (tail + text(part.value)).slice(-MAX_SAID);
+    }
+    return tail;
+  })().catch(() => tail);
   return {
+    said,
     async cancel() {
       await reader.cancel().catch(() => {});
-      await done;
+      await said;
     },
   };
 }
 
 /** The shell and all that it started. Its group has its number as long as somebody is in it. */
-class Tree {
+class NativeTree implements ShellTree {
   readonly exit: Promise<Exit>;
   readonly #pid: number;
   readonly #cgroup: Cgroup | undefined;

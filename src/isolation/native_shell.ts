@@ -2,7 +2,7 @@
 import { OpenboxError } from "../errors.ts";
 import { quoteWord } from "../shell_word.ts";
 import type { Account, Command } from "./backend.ts";
-import type { Cgroup, Cgroups } from "./cgroup.ts";
+import { type Cgroup, type Cgroups, createCgroup, joining } from "./cgroup.ts";
 import { giveTo, openTo, requireDirectory, startAs } from "./native_account.ts";
 import type { Pty, Ptys } from "./pty.ts";
 
@@ -43,10 +43,10 @@ export async function startShell(
 ): Promise<StartedShell> {
   const { terminal, account } = command;
   if (account) await requireDirectory(account, command);
-  const pty = terminal && (await ptys()).open(terminal);
-  const cgroup = cgroups?.create();
-  let file: string | undefined;
+  let cgroup: Cgroup | undefined, pty: Pty | undefined, file: string | undefined;
   try {
+    cgroup = createCgroup(cgroups, command.confinement);
+    pty = terminal && (await ptys()).open(terminal);
     const place = { cgroup, setsid, pty };
     const line = asArgument(command.line);
     const child = line === undefined ? undefined : spawn(line, command, place);
@@ -84,7 +84,7 @@ async function whyNotIn(cwd: string | undefined, error: unknown): Promise<string
 }
 
 /** Undefined where it cannot be one: an argument is text in Deno. */
-function asArgument(line: Uint8Array): string | undefined {
+export function asArgument(line: Uint8Array): string | undefined {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(line);
   } catch {
@@ -93,17 +93,10 @@ function asArgument(line: Uint8Array): string | undefined {
 }
 
 /**
- * The shell joins by itself before it runs the line, so that not even the line's first child escapes. On
- * the same line of text, so that the shell counts lines as the caller does; whether or not it could join.
- */
-export const joining = (file: string): string =>
-  `{ echo 0 >${quoteWord(file)}; } 2>/dev/null || :; `;
-
-/**
  * A session's leader that opens a terminal has it as the controlling one from then on. It is the shell
  * itself that does so, since what started it is not in the session; where it fails the shell ends.
  */
-const opening = (path: string): string => `exec 0<>${quoteWord(path)} 1>&0 2>&0; `;
+export const opening = (path: string): string => `exec 0<>${quoteWord(path)} 1>&0 2>&0; `;
 
 interface Place {
   readonly cgroup: Cgroup | undefined;
@@ -117,7 +110,7 @@ function spawn(
   { env, cwd, account }: Command,
   { cgroup, setsid, pty }: Place,
 ): Deno.ChildProcess | undefined {
-  const before = (cgroup ? joining(cgroup.joinFile) : "") + (pty ? opening(pty.path) : "");
+  const before = joining(cgroup) + (pty ? opening(pty.path) : "");
   const start = account
     ? startAs(account, { argv: shellArgv(line), env, cwd }, before)
     : { argv: shellArgv(before + line), env, cwd };

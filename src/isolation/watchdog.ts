@@ -65,7 +65,7 @@ esac
 set +f
 [ -n "$2" ] && for try in 1 2 3 4 5; do
   [ -d "$2" ] || break
-  rmdir "$2"/*/
+  rmdir "$2"/*/*/ "$2"/*/
   rmdir "$2" && break
   sleep 0.1
 done

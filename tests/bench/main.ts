@@ -6,6 +6,7 @@ import { containers } from "./containers.ts";
 import { dispatches } from "./dispatches.ts";
 import { keystrokes } from "./keystrokes.ts";
 import { memory } from "./memory.ts";
+import { nspawn } from "./nspawn.ts";
 import { startOpenSsh } from "./openssh.ts";
 import { sessions } from "./sessions.ts";
 import { formatTable, type Row } from "./stats.ts";
@@ -26,6 +27,7 @@ const SECTIONS: Record<string, (bench: Bench) => Promise<Row[]>> = {
   commands,
   sessions,
   containers,
+  nspawn,
   keystrokes,
   throughput,
   connections,

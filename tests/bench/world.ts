@@ -12,6 +12,8 @@ export interface World extends AsyncDisposable {
   readonly nodeId: string;
   readonly controlPid: number;
   readonly agentPid: number;
+  /** Where the agent allows trees for nspawn. */
+  readonly trees: string;
   /** The CLI, logged in; its arguments are the user's. */
   readonly cliEnv: Readonly<Record<string, string>>;
   cli(args: readonly string[], options?: { readonly stdin?: "null" | "piped" }): Deno.Command;
@@ -70,6 +72,14 @@ export async function startWorld(): Promise<World> {
   const control = stack.use(
     createControlClient({ server: parseServerUrl(server, "bench"), token: new Secret(token) }),
   );
+  const trees = `${home}/trees`;
+  await Deno.mkdir(trees, { mode: 0o700 });
+  await Deno.mkdir(`${home}/agent/agent`, { recursive: true, mode: 0o700 });
+  await Deno.writeTextFile(
+    `${home}/agent/agent/agent.toml`,
+    `[nspawn]\ntrees = [${JSON.stringify(trees)}]\n`,
+    { mode: 0o600 },
+  );
   const { token: enrollToken } = await control.createEnrollToken({ tags: ["bench"] });
   const { pid: agentPid } = service("agent", [
     "agent",
@@ -99,6 +109,7 @@ export async function startWorld(): Promise<World> {
     nodeId,
     controlPid,
     agentPid,
+    trees,
     cliEnv,
     cli: (args, { stdin = "null" } = {}) =>
       new Deno.Command(OPENBOX, {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { utf8 } from "../../../src/bytes.ts";
 import { requireComponent } from "../../fixtures/component.ts";
-import { finish, openSession, SHELLS } from "./world.ts";
+import { finish, openNspawnSession, openSession, SHELLS, type TestSession } from "./world.ts";
 
 const COMMANDS = 300;
 
@@ -15,13 +15,18 @@ function random(seed: number) {
   };
 }
 
-for (const [seed, program] of [...SHELLS, "bash" as const].entries()) {
-  const name =
-    `SEQ-7, SEQ-8: ${program}, seed ${seed}: ${COMMANDS} commands of random sizes and codes`;
-  Deno.test(name, requireComponent(program, "mkfifo"), async () => {
-    await using session = await openSession(program);
+function stress(
+  title: string,
+  seed: number,
+  count: number,
+  needs: { ignore: boolean },
+  open: () => Promise<TestSession>,
+) {
+  const name = `${title}, seed ${seed}: ${count} commands of random sizes and codes`;
+  Deno.test(name, needs, async () => {
+    await using session = await open();
     const next = random(seed);
-    for (let i = 0; i < COMMANDS; i++) {
+    for (let i = 0; i < count; i++) {
       const size = next(3) === 0 ? next(300_000) : next(200), errors = next(500), code = next(256);
       const input = "i".repeat(next(2) * next(20_000));
       const job = i % 5 === 0 ? "{ sleep 0.1; echo late; echo late >&2; } & " : "";
@@ -35,4 +40,14 @@ for (const [seed, program] of [...SHELLS, "bash" as const].entries()) {
       assert.equal(ran.code, code, `code of ${i}`);
     }
   });
+}
+
+for (const [seed, program] of [...SHELLS, "bash" as const].entries()) {
+  const needs = requireComponent(program, "mkfifo");
+  stress(`SEQ-7, SEQ-8: ${program}`, seed, COMMANDS, needs, () => openSession(program));
+}
+for (const [seed, sh] of (["busybox", "bash"] as const).entries()) {
+  const needs = requireComponent("systemd-nspawn", sh, "mkfifo", "linux-root");
+  const title = `ISO-2, SEQ-7, SEQ-8: ${sh} in a container`;
+  stress(title, seed, COMMANDS / 3, needs, () => openNspawnSession(sh));
 }

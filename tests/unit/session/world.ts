@@ -1,11 +1,13 @@
 /** Sessions of real shells, and what their commands say. */
 import { concat, text, utf8 } from "../../../src/bytes.ts";
-import type { Exit, Process } from "../../../src/isolation/backend.ts";
-import { type NativeBackend, openNativeBackend } from "../../../src/isolation/native.ts";
-import { NATIVE } from "../../../src/isolation/spec.ts";
+import type { Exit, IsolationBackend, Process } from "../../../src/isolation/backend.ts";
+import { openNativeBackend } from "../../../src/isolation/native.ts";
+import { openNspawnBackend } from "../../../src/isolation/nspawn.ts";
+import { type IsolationSpec, NATIVE } from "../../../src/isolation/spec.ts";
 import { chooseDialect } from "../../../src/session/dialect.ts";
 import { openSessionShell, type SessionShell } from "../../../src/session/shell.ts";
 import { findProgram } from "../../fixtures/component.ts";
+import { makeTree } from "../../fixtures/nspawn_tree.ts";
 
 export const SHELLS = ["bash", "zsh", "dash", "busybox"] as const;
 export const PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
@@ -49,7 +51,8 @@ export async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8
 }
 
 export interface TestSession extends AsyncDisposable {
-  readonly backend: NativeBackend;
+  readonly backend: IsolationBackend;
+  readonly spec: IsolationSpec;
   readonly shell: SessionShell;
   run(line: string, stdin?: string | Uint8Array): Promise<Ran>;
   start(line: string): Promise<Process>;
@@ -64,13 +67,32 @@ export async function openSession(
   const backend = stack.use(
     await openNativeBackend(options.cgroups === false ? { findCgroups: none } : {}),
   );
-  const dialect = await chooseDialect(findProgram(program)!, PATH);
+  return await openIn(backend, NATIVE, findProgram(program)!, stack);
+}
+
+/** Of a busybox or a bash in a container. */
+export async function openNspawnSession(sh: "busybox" | "bash" = "busybox"): Promise<TestSession> {
+  await using stack = new AsyncDisposableStack();
+  const { root } = stack.use(await makeTree({ sh }));
+  const backend = stack.use(openNspawnBackend());
+  const program = sh === "bash" ? "/bin/bash" : "/bin/ash";
+  return await openIn(backend, { kind: "nspawn", root }, program, stack);
+}
+
+async function openIn(
+  backend: IsolationBackend,
+  spec: IsolationSpec,
+  program: string,
+  stack: AsyncDisposableStack,
+): Promise<TestSession> {
+  const dialect = await chooseDialect(program, PATH);
   const env = { PATH, HOME: "/", LANG: "C.UTF-8" };
-  const shell = stack.use(await openSessionShell(backend, NATIVE, { dialect, env, cwd: "/" }));
+  const shell = stack.use(await openSessionShell(backend, spec, { dialect, env, cwd: "/" }));
   const owned = stack.move();
   const start = (line: string) => shell.run(utf8(line));
   return {
     backend,
+    spec,
     shell,
     start,
     run: async (line, stdin) => await finish(await start(line), stdin),
