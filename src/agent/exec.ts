@@ -155,16 +155,15 @@ function startPatience(
   session: SessionKey | undefined,
   { clock, stopping }: ExecDeps,
 ): Patience {
-  const over = new AbortController(), late = new AbortController(), ended = new AbortController();
+  const over = new AbortController(), unwanted = new AbortController();
   if (timeoutMs !== undefined) {
-    const tooLate = () => session ? busy(session) : notInTime(timeoutMs);
-    sleepLong(timeoutMs, clock, over.signal).then(() => late.abort(tooLate()), () => {});
+    sleepLong(timeoutMs, clock, over.signal).then(() => unwanted.abort(late(session)), () => {});
   }
   const signals: string[] = [];
   channel.onSignal((name) => {
     signals.push(name);
     if (ENDING.has(name)) {
-      ended.abort(new OpenboxError("cancelled", `SIG${name} ended the wait for the command`));
+      unwanted.abort(new OpenboxError("cancelled", `SIG${name} ended the wait for the command`));
     }
   });
   let told = false;
@@ -176,7 +175,7 @@ function startPatience(
   return {
     signals,
     options: {
-      signal: AbortSignal.any([channel.closed, stopping, late.signal, ended.signal]),
+      signal: AbortSignal.any([channel.closed, stopping, unwanted.signal]),
       onProgress: tellProgress,
     },
     [Symbol.dispose]() {
@@ -188,15 +187,16 @@ function startPatience(
 
 const ENDING: ReadonlySet<string> = new Set(["HUP", "INT", "KILL", "QUIT", "TERM"]);
 
-const notInTime = (ms: number) =>
-  new OpenboxError("unavailable", `The command did not start within ${ms / 1000} s, its time-out`, {
-    hint: "is it the pull of an image? docker pull on the node, or a longer time-out",
-  });
-
-const busy = ({ name }: SessionKey) =>
-  new OpenboxError("too_many", `The session ${name} was busy with other commands all the time`, {
-    hint: "openbox sessions shows it; openbox session end ends it with what runs in it",
-  });
+const late = (session: SessionKey | undefined) =>
+  session
+    ? new OpenboxError(
+      "too_many",
+      `The session ${session.name} was not free before the time-out`,
+      { hint: "openbox sessions shows it; openbox session end ends it with what runs in it" },
+    )
+    : new OpenboxError("too_many", "The command could not start before its time-out", {
+      hint: "its tree was busy, or its image is still pulled: a longer --timeout",
+    });
 
 /** What the certificate fixes, held or refused; never something else in its place. Returns its session. */
 function checkPermission(

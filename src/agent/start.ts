@@ -88,11 +88,11 @@ export async function startAgent(
   const node = new LiveNode(settings.statePath, state);
   const { nodeId } = state, bootId = newBootId();
   const { env } = host;
-  const docker = stack.use(
-    openDockerBackend({ env, home: own.home, owner: nodeId, boot: bootId }),
-  );
-  const nspawn = stack.use(openNspawnBackend());
-  const backends: readonly IsolationBackend[] = [native, docker, nspawn];
+  const backends: readonly IsolationBackend[] = [
+    native,
+    stack.use(openDockerBackend({ env, home: own.home, owner: nodeId, boot: bootId })),
+    stack.use(openNspawnBackend()),
+  ];
   const sessions = stack.use(
     await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
   );

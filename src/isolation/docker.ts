@@ -2,10 +2,12 @@
  * Commands in containers of a docker engine: each run in one of its own, which ends with it. The engine
  * may be on another machine or in a VM, so nothing here takes its files or processes for ours.
  */
-import { abortReason, deadline } from "../abort.ts";
+import { type AbortOptions, deadline } from "../abort.ts";
 import { OpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
 import type { Command, IsolationBackend, RunOptions } from "./backend.ts";
+import { requireRunnable } from "./command_check.ts";
+import { requireConfinable } from "./confinement.ts";
 import { startContainer } from "./docker_container.ts";
 import { type DockerPlace, findDockerEndpoint } from "./docker_endpoint.ts";
 import {
@@ -60,9 +62,8 @@ export function openDockerBackend(options: DockerOptions): DockerBackend {
     command: Omit<Command, "line"> & Partial<Command>,
     { signal, onProgress }: RunOptions,
   ) {
-    const image = check(spec, command);
     const ended = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal;
-    if (ended.aborted) throw abortReason(ended);
+    const image = check(spec, command, { signal: ended });
     const { engine, puller } = await connect();
     await reap().catch(() => {}); // the call itself says what is wrong
     const facts = await findImage(image, engine, puller, { signal: ended, onProgress });
@@ -87,7 +88,7 @@ export function openDockerBackend(options: DockerOptions): DockerBackend {
       return await startInContainer(container, { ...command, cwd }, engine);
     },
     async findProgram(spec, paths, { signal, onProgress } = {}) {
-      const image = check(spec, { env: {}, cwd: undefined });
+      const image = check(spec, { env: {} }, { signal });
       const { engine, puller } = await connect();
       const facts = await findImage(image, engine, puller, { signal, onProgress });
       return await findInImage(engine, facts, paths, labelsOf(options));
@@ -112,20 +113,14 @@ interface Connected {
 /** The image, of a command that can be. */
 function check(
   spec: IsolationSpec,
-  { line, env }: Omit<Command, "line"> & Partial<Command>,
+  command: Pick<Command, "env"> & Partial<Command>,
+  options: AbortOptions,
 ): string {
   if (spec.kind !== "docker") {
     throw new OpenboxError("isolation_unavailable", `${spec.kind} is not docker`);
   }
-  if (line?.includes(0)) throw new OpenboxError("bad_request", "The command holds a NUL byte");
-  for (const [name, value] of Object.entries(env)) {
-    if (name === "" || /[=\0]/.test(name) || value.includes("\0")) {
-      throw new OpenboxError(
-        "bad_environment",
-        `The variable ${JSON.stringify(name.slice(0, 80))} cannot be set`,
-      );
-    }
-  }
+  requireConfinable(spec.kind, command.confinement);
+  requireRunnable(command, options);
   return spec.image;
 }
 

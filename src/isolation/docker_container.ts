@@ -152,13 +152,14 @@ function unusable({ Id }: ImageFacts, said: string): OpenboxError {
 
 function toldStart(error: unknown): unknown {
   if (!(error instanceof EngineRefusal)) return error;
-  if (/bind source path does not exist|invalid mount|bind mount/i.test(error.message)) {
-    return new OpenboxError("mount_invalid", `Docker cannot mount: ${error.message}`, {
+  const { reason } = error;
+  if (/bind source path does not exist|invalid mount|bind mount/i.test(reason)) {
+    return new OpenboxError("mount_invalid", `Docker cannot mount: ${reason}`, {
       cause: error,
     });
   }
-  if (/memory limit|NanoCPUs|CPUs|device driver|pids limit|shm/i.test(error.message)) {
-    return new OpenboxError("limit_unsupported", `Docker cannot hold the limit: ${error.message}`, {
+  if (/memory limit|NanoCPUs|CPUs|device driver|pids limit|shm/i.test(reason)) {
+    return new OpenboxError("limit_unsupported", `Docker cannot hold the limit: ${reason}`, {
       cause: error,
     });
   }

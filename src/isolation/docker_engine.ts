@@ -102,7 +102,7 @@ const silent = (endpoint: DockerEndpoint, ms: number) =>
 
 /** A failed connection as `docker_unavailable`, an answer that says no as EngineRefusal, the rest as it is. */
 export function translate(error: unknown, endpoint: DockerEndpoint): unknown {
-  if (error instanceof OpenboxError || error instanceof EngineRefusal) return error;
+  if (error instanceof OpenboxError) return error;
   const { statusCode, json, code, name, message } = error as {
     statusCode?: number;
     json?: { message?: string };
@@ -135,8 +135,8 @@ export function translate(error: unknown, endpoint: DockerEndpoint): unknown {
 /** What the engine refused, for the person: `what` is what was to be done. */
 export function toldRefusal(error: unknown, what: string): unknown {
   if (!(error instanceof EngineRefusal)) return error;
-  const full = /no space left on device/i.test(error.message);
-  return new OpenboxError("docker_unavailable", `Docker cannot ${what}: ${error.message}`, {
+  const full = /no space left on device/i.test(error.reason);
+  return new OpenboxError("docker_unavailable", `Docker cannot ${what}: ${error.reason}`, {
     hint: full
       ? "docker system prune on the node makes room"
       : "docker's own log on the node says more",

@@ -3,6 +3,7 @@
  * without bound where nobody reads on: a hundred megabytes of a command's output.
  */
 import { concat, text, utf8 } from "../bytes.ts";
+import { OpenboxError } from "../errors.ts";
 import type { DockerEndpoint } from "./docker_endpoint.ts";
 
 /** Disposing it closes it. */
@@ -15,12 +16,16 @@ export interface Wire extends Disposable {
   closeWrite(): Promise<void>;
 }
 
-/** The engine said no. */
-export class EngineRefusal extends Error {
+/** The engine said no; `reason` in its own words. */
+export class EngineRefusal extends OpenboxError {
   readonly statusCode: number;
-  constructor(statusCode: number, message: string) {
-    super(message);
+  readonly reason: string;
+  constructor(statusCode: number, reason: string) {
+    super("docker_unavailable", `Docker refuses it: ${reason}`, {
+      hint: "docker's own log on the node says more",
+    });
     this.statusCode = statusCode;
+    this.reason = reason;
   }
 }
 

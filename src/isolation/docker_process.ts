@@ -18,18 +18,21 @@ const KILL_MS = 1_000;
 /** For a command that nobody reads any more to find that out by itself. */
 const UNREAD_MS = 500;
 const POLL_MS = 20;
+/** Processes of ours in a container: the engine's init and the control shell. */
 const OURS = 2;
 
 /**
  * Around the command, in the place of a parent: it says where its group is, and on both outputs, before
- * the command's first byte and behind its last, that it began and how it ended. What the shell itself has to say of a child that a signal ended is not the command's.
+ * the command's first byte and behind its last, that it began and how it ended. What the shell itself has
+ * to say of a child that a signal ended is not the command's.
  */
 const WRAPPER = `trap : HUP INT QUIT TERM PIPE ALRM USR1 USR2; echo $$ >${SHARED}/pid; ` +
   `printf %s "$0"; printf %s "$0" >&2; exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); s=$?; ` +
   `printf '%s%03d' "$0" "$s"; printf '%s%03d' "$0" "$s" >&3; exit "$s"`;
 
 /** A terminal ends with the process that leads its session. It waits until it has its size. */
-const ON_TERMINAL = `echo $$ >${SHARED}/pid; IFS= read -r _ <${SHARED}/go; exec "$@"`;
+const ON_TERMINAL =
+  `echo $$ >${SHARED}/pid; { IFS= read -r _ <${SHARED}/go; } 2>/dev/null; exec "$@"`;
 
 const LONGEST_ARGUMENT = 100_000;
 
@@ -100,7 +103,8 @@ export async function putFile(
   const note = (bytes: Uint8Array) =>
     void (said = (said + new TextDecoder().decode(bytes)).slice(-500));
   await readFrames(writing.wire, note, note);
-  if (said !== "") throw new Error(`cannot write a file in the container: ${said.trim()}`);
+  if (said === "") return;
+  throw new OpenboxError("unavailable", `Cannot write a file in the container: ${said.trim()}`);
 }
 
 interface Screen {

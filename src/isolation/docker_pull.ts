@@ -3,7 +3,7 @@ import { abortable, abortReason } from "../abort.ts";
 import { OpenboxError } from "../errors.ts";
 import { readRegistryAuth } from "./docker_auth.ts";
 import type { DockerPlace } from "./docker_endpoint.ts";
-import { type Engine, translate } from "./docker_engine.ts";
+import { type Engine, type ProgressStream, translate } from "./docker_engine.ts";
 import { EngineRefusal } from "./docker_hijack.ts";
 
 export interface PullOptions {
@@ -82,11 +82,13 @@ async function pullImage(
       `The pull of ${image} was ended: no progress for ${stallMs / 1000} s`,
       { hint: "does the node reach the registry? docker pull there shows more" },
     );
+  let asked: Promise<ProgressStream> | undefined;
   try {
     const stream = await engine.call(
-      (docker) => docker.createImage(auth, toQuery(image)),
+      (docker) => asked = docker.createImage(auth, toQuery(image)),
       { ms: stallMs, late: stalled, signal },
     );
+    asked = undefined;
     let timer: ReturnType<typeof setTimeout> | undefined, late = false;
     const watch = () => {
       clearTimeout(timer);
@@ -112,7 +114,8 @@ async function pullImage(
     }
     if (late) throw stalled();
   } catch (error) {
-    throw error instanceof EngineRefusal ? toldPull(image, error.message) : error;
+    asked?.then((stream) => stream.destroy(), () => {}); // it came too late
+    throw error instanceof EngineRefusal ? toldPull(image, error.reason) : error;
   }
 }
 

@@ -43,6 +43,8 @@ export interface KeptParts {
   readonly child: Deno.ChildProcess;
   readonly tree: ShellTree;
   readonly pipes: NamedPipes;
+  /** Whose shell it is, where it is not our own. */
+  readonly account: Account | undefined;
   /** PATH of the relays. */
   readonly path: string | undefined;
   /** Whose shell it is; undefined: the agent's own. */

@@ -50,7 +50,7 @@ export async function finish(process: Process, input: string | Uint8Array = "") 
 export function isolationContract(
   name: string,
   open: () => Promise<Subject>,
-  options: { readonly ignore?: boolean } = {},
+  options: { ignore: boolean } = { ignore: false },
 ): void {
   const test = (title: string, body: (subject: Subject) => Promise<void>) =>
     Deno.test(`${name}: ${title}`, options, async () => {

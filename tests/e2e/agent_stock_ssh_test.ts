@@ -5,7 +5,8 @@ import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
 import { prepareStockSsh } from "../fixtures/stock_ssh.ts";
 
 Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
-  await using fleet = await startFleet();
+  const env = { DOCKER_HOST: "unix:///nonexistent/docker.sock" };
+  await using fleet = await startFleet({ agents: [{ name: "box", tags: ["box"], env }] });
   const ssh = await prepareStockSsh(fleet);
 
   await step(t, "RUN-1, RUN-5: streams and exit codes", async () => {
@@ -118,7 +119,7 @@ Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
 
   await step(
     t,
-    "what this version does not serve is refused in one line, and nothing runs",
+    "what is not served is refused in one line, and nothing runs",
     async () => {
       const refused = async (
         code: string,
@@ -129,7 +130,7 @@ Deno.test("SSH-16: stock ssh runs commands on our agent", async (t) => {
         assert.deepEqual([exit, out], [255, ""], err);
         assert.match(err, new RegExp(`^openbox: ${code}: `, "m"));
       };
-      await refused("isolation_unavailable", ["echo ran"], [
+      await refused("docker_unavailable", ["echo ran"], [
         "-o",
         "SetEnv=OPENBOX_ISOLATION=docker:debian",
       ]);
