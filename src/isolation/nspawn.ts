@@ -4,8 +4,9 @@
  * means harm: its root is the machine's.
  */
 import type { AbortOptions } from "../abort.ts";
+import { text } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
-import type { Command, IsolationBackend } from "./backend.ts";
+import type { Command, IsolationBackend, Process } from "./backend.ts";
 import { type Cgroups, openCgroups } from "./cgroup.ts";
 import { requireRunnable } from "./command_check.ts";
 import { requireConfinable } from "./confinement.ts";
@@ -54,10 +55,8 @@ export function openNspawnBackend(
         deps,
       );
       const nspawn = ownProcess({ ...container, file: undefined }, { ...deps, onEnd() {} });
-      const ptys = place.terminal && await deps.ptys();
-      const { process, started } = ownContainer(nspawn, container, ptys);
-      stack.use(process);
-      await started(options);
+      const process = stack.use(ownContainer(nspawn, container));
+      await container.started(() => readMessage(nspawn), options);
       process.exit.finally(() => turn[Symbol.dispose]());
       const owned = stack.move();
       const one = { ...process, [Symbol.asyncDispose]: () => owned.disposeAsync() };
@@ -119,4 +118,15 @@ async function requireNspawn(spec: IsolationSpec): Promise<string> {
   await requireMachine(thisMachine);
   await requireTree(spec.root);
   return spec.root;
+}
+
+const MAX_MESSAGE = 16 * 1024;
+
+/** What nspawn said that did not come up. */
+async function readMessage({ stdout, stderr }: Process): Promise<string> {
+  let said = "";
+  for (const stream of [stdout, stderr]) {
+    for await (const chunk of stream) said = (said + text(chunk)).slice(-MAX_MESSAGE);
+  }
+  return said;
 }

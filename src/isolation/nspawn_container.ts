@@ -9,7 +9,7 @@ import { text, utf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 import { quoteWord } from "../shell_word.ts";
-import type { Command, Confinement, Exit, Mount, ScreenSize } from "./backend.ts";
+import type { Command, Confinement, Exit, Mount } from "./backend.ts";
 import { type Cgroup, createCgroup, joining } from "./cgroup.ts";
 import { unsettable } from "./command_check.ts";
 import type { Launcher } from "./launcher.ts";
@@ -136,12 +136,12 @@ const SET_BY_NSPAWN = "PATH TERM HOME USER LOGNAME LANG NOTIFY_SOCKET container 
 
 /** Returns the arguments of the first shell. */
 async function writeFiles(
-  { directory, env, payload, terminal }: ContainerStart,
+  { directory, env, payload }: ContainerStart,
 ): Promise<readonly string[]> {
   const write = (name: string, content: Uint8Array) =>
     Deno.writeFile(`${directory}/${name}`, content, { createNew: true, mode: 0o600 });
   await write(STATUS, utf8(""));
-  await write(BEGIN, utf8(beginScript(directory, env, terminal)));
+  await write(BEGIN, utf8(beginScript(directory, env)));
   if ("argv" in payload) return payload.argv;
   const { line } = payload;
   const short = line.length <= MAX_ARGUMENT ? asArgument(line) : undefined;
@@ -162,11 +162,7 @@ const MAX_ARGUMENT = 100_000;
  * which says that it is there, so that from then on signals reach it. `command`, since
  * without it a variable that a shell keeps for itself would end it.
  */
-function beginScript(
-  directory: string,
-  env: Readonly<Record<string, string>>,
-  terminal: ScreenSize | undefined,
-): string {
+function beginScript(directory: string, env: Readonly<Record<string, string>>): string {
   const unset = SET_BY_NSPAWN.split(" ").filter((name) => !Object.hasOwn(env, name));
   const exports = Object.entries(env).map(([name, value]) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw unsettable(name);
@@ -175,8 +171,6 @@ function beginScript(
   return [
     `exec 3>&2 2>>${directory}/${STATUS}`,
     "trap : HUP INT QUIT USR1 USR2 ALRM TERM",
-    // nspawn hands the size on when it gets to it, which may be after the payload has looked
-    ...(terminal ? [`stty rows ${terminal.rows} cols ${terminal.cols} 2>/dev/null`] : []),
     `unset ${unset.join(" ")}`,
     ...exports,
     '( printf "started\\n" >&2; exec "$@" 2>&3 3>&- )',

@@ -1,9 +1,6 @@
 /** A command in a container as a Process: signals for what it started, and the end of all of it. */
-import type { AbortOptions } from "../abort.ts";
-import { text } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
 import type { Process } from "./backend.ts";
-import type { Ptys } from "./pty.ts";
 import type { Container } from "./nspawn_container.ts";
 import { ContainerProcesses } from "./nspawn_processes.ts";
 
@@ -12,12 +9,8 @@ const GRACE_MS = 1_500, HANGUP_MS = 500, POLL_MS = 10;
 /** For nspawn to put away what it made. */
 const KILL_MS = 1_000;
 
-/** `nspawn` is the container's own process, which ends when the command has; `ptys` is there where it has a terminal. */
-export function ownContainer(
-  nspawn: Process,
-  container: Container,
-  ptys: Ptys | undefined,
-): { readonly process: Process; started(options: AbortOptions): Promise<void> } {
+/** `nspawn` is the container's own process, which ends when the command has. */
+export function ownContainer(nspawn: Process, container: Container): Process {
   const { child, cgroup, pty } = container;
   const processes = new ContainerProcesses(child.pid, cgroup);
   let ended = false;
@@ -54,7 +47,7 @@ export function ownContainer(
     if (!ended) await terminate();
     await nspawn[Symbol.asyncDispose]();
   }
-  const process: Process = {
+  return {
     stdin: nspawn.stdin,
     stdout: nspawn.stdout,
     stderr: nspawn.stderr,
@@ -62,31 +55,8 @@ export function ownContainer(
     kill(signal) {
       next(() => signal === "SIGKILL" ? processes.kill() : processes.signalGroup(signal));
     },
-    resize(size) {
-      nspawn.resize(size);
-      // nspawn hands it on when it gets to it, which may be after what is typed next
-      const { first } = processes;
-      if (!ended && first !== undefined) ptys?.resize(`/proc/${first}/fd/0`, size);
-    },
+    resize: (size) => nspawn.resize(size),
     terminate,
     [Symbol.asyncDispose]: () => disposed ??= dispose(),
   };
-  return {
-    process,
-    async started(options) {
-      await container.started(() => readMessage(nspawn), options);
-      if (pty) await processes.payload(); // so that its first shell is known
-    },
-  };
-}
-
-const MAX_MESSAGE = 16 * 1024;
-
-/** What nspawn said that did not come up. */
-async function readMessage({ stdout, stderr }: Process): Promise<string> {
-  let said = "";
-  for (const stream of [stdout, stderr]) {
-    for await (const chunk of stream) said = (said + text(chunk)).slice(-MAX_MESSAGE);
-  }
-  return said;
 }

@@ -30,10 +30,6 @@ export class ContainerProcesses {
     const command = all.find(({ parent }) => parent === this.#first);
     return { command, others: all.filter((entry) => entry !== command) };
   }
-  /** Our first shell, whose streams are those that the container was given; known once the payload was looked at. */
-  get first(): number | undefined {
-    return this.#first;
-  }
   /** To the group that the payload's own process is in. */
   async signalGroup(signal: Deno.Signal): Promise<void> {
     const { command, others } = await this.payload();

@@ -30,8 +30,6 @@ export interface Pty extends Disposable {
 export interface Ptys extends AsyncDisposable {
   /** Throws `unavailable` where the system gives none. */
   open(size: ScreenSize): Pty;
-  /** Of a terminal that is somebody else's; does nothing where there is none at this path. */
-  resize(path: string, size: ScreenSize): void;
 }
 
 /** Throws `unavailable` where the C library is not to be had. */
@@ -44,12 +42,6 @@ export function openPtys(): Ptys {
       const pty = openPty(size, libc, poller, () => opened.delete(pty));
       opened.add(pty);
       return pty;
-    },
-    resize(path, size) {
-      const terminal = libc.open(utf8(`${path}\0`), O_RDWR | SYSTEM.O_NOCTTY);
-      if (terminal < 0) return;
-      setSize(libc, terminal, size);
-      libc.close(terminal);
     },
     async [Symbol.asyncDispose]() {
       for (const pty of opened) pty[Symbol.dispose]();
@@ -78,8 +70,10 @@ function openPty(size: ScreenSize, libc: Libc, poller: Poller, onClose: () => vo
     if (held) libc.close(slave);
     held = false;
   };
-  const resize = (size: ScreenSize) => {
-    if (!closed) setSize(libc, master, size);
+  const resize = ({ cols, rows }: ScreenSize) => {
+    if (closed) return;
+    const winsize = new Uint8Array(new Uint16Array([rows, cols, 0, 0]).buffer);
+    libc.ioctl(master, SYSTEM.TIOCSWINSZ, winsize);
   };
   resize(size);
   expectUtf8(libc, slave);
@@ -150,11 +144,6 @@ function openPty(size: ScreenSize, libc: Libc, poller: Poller, onClose: () => vo
 }
 
 const CHUNK = 16 * 1024;
-
-function setSize(libc: Libc, terminal: number, { cols, rows }: ScreenSize): void {
-  const winsize = new Uint8Array(new Uint16Array([rows, cols, 0, 0]).buffer);
-  libc.ioctl(terminal, SYSTEM.TIOCSWINSZ, winsize);
-}
 
 function openPair(libc: Libc): { master: number; slave: number; path: string } {
   // this process may lead a session without a terminal: it must not get this one as its own
