@@ -29,7 +29,7 @@ function stress(
     for (let i = 0; i < count; i++) {
       const size = next(3) === 0 ? next(300_000) : next(200), errors = next(500), code = next(256);
       const input = "i".repeat(next(2) * next(20_000));
-      const job = i % 5 === 0 ? "{ sleep 0.1; echo late; echo late >&2; } & " : "";
+      const job = i % 5 === 0 ? "{ sleep 1; echo late; echo late >&2; } & " : "";
       const line = `${job}head -c ${size} /dev/zero | tr '\\000' o; printf '%${errors}s' '' >&2; ` +
         `wc -c >&2; (exit ${code})`;
       const ran = await finish(await session.shell.run(utf8(line)), input);
