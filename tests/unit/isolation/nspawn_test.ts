@@ -298,6 +298,32 @@ test("ISO-6: where nspawn itself is killed, its container does not outlive the r
   assert.deepEqual(await processesOf("sleep 7320"), []);
 });
 
+test("ISO-2, RUN-20: what is printed on a terminal is whole, to the last byte before the exit", async (world) => {
+  const { backend, spec } = world;
+  const expected = Array.from({ length: 20_000 }, (_, i) => `${i + 1}\r\n`).join("");
+  await Promise.all(Array.from({ length: 8 }, async () => {
+    await using process = await backend.run(
+      spec,
+      command("seq 1 20000", { terminal: { cols: 80, rows: 24 }, ...VOLATILE }),
+    );
+    assert.equal((await finish(process)).out === expected, true);
+  }));
+});
+
+test("ISO-2, RUN-9: a terminal that nobody looks at any more ends its container", async (world) => {
+  const process = await world.backend.run(
+    world.spec,
+    command("trap '' HUP; setsid sleep 7321 & yes", { terminal: { cols: 80, rows: 24 } }),
+  );
+  const reader = process.stdout.getReader();
+  await reader.read();
+  await reader.cancel();
+  await process.exit;
+  await process[Symbol.asyncDispose]();
+  assert.deepEqual(await processesOf("sleep 7321"), []);
+  assert.deepEqual((await world.run("exit 3")).exit, exited(3), "the tree is free");
+});
+
 test("ISO-2, RUN-20: a paste of 1 MiB arrives whole", async ({ backend, spec }) => {
   const size = 1024 * 1024, line = `stty raw -echo; echo go; head -c ${size} | sha256sum`;
   await using process = await backend.run(
