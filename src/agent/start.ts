@@ -33,7 +33,7 @@ import { openPathLookup } from "./path_lookup.ts";
 import { requireUsable } from "./policy.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { sessionFiles } from "./session_files.ts";
-import { logSshEvent } from "./ssh_log.ts";
+import { createSshLog } from "./ssh_log.ts";
 import { AGENT_PORT, type AgentSettings } from "./settings.ts";
 import { type NodeState, readNodeState, writeNodeState } from "./state.ts";
 
@@ -102,7 +102,7 @@ export async function startAgent(
       running.add(run);
       await run.finally(() => running.delete(run));
     },
-    log: logSshEvent,
+    log: createSshLog(log("agent", "ssh"), () => performance.now()),
   });
   gate.ssh = stack.use(ssh);
   stack.defer(async () => {

@@ -185,15 +185,21 @@ async function openChannel(
   signal: AbortSignal,
 ): Promise<ClientChannel> {
   const { node_name: name, addr } = answer;
+  let lastTry = "";
   const tooLate = () =>
     new OpenboxError(
       "node_timeout",
-      `The node ${name} at ${addr} did not answer within ${CONNECT_MS / 1000} s`,
+      `The node ${name} at ${addr} did not answer within ${CONNECT_MS / 1000} s${lastTry}`,
       { hint: "openbox nodes" },
     );
   using limit = deadline(CONNECT_MS, tooLate, { signal });
   try {
-    const connection = stack.use(await connect(answer, ca, deps, limit.signal));
+    const connection = stack.use(
+      await connect(answer, ca, deps, {
+        signal: limit.signal,
+        onRetry: ({ message }) => lastTry = `: ${message}`,
+      }),
+    );
     return await connection.openSubsystem(RUN_SUBSYSTEM, limit);
   } catch (error) {
     throw limit.signal.aborted ? abortReason(limit.signal) : refusal(error, answer);
@@ -204,13 +210,14 @@ async function connect(
   answer: DispatchAnswer,
   ca: CaPublicKeys,
   deps: ExecDeps,
-  signal: AbortSignal,
+  { signal, onRetry }: Required<AbortOptions> & { onRetry(error: Error): void },
 ): Promise<SshConnection> {
   for (;;) {
     try {
       return await connectOnce(answer, ca, deps, signal);
     } catch (error) {
       if (!(error instanceof NotAnsweredError) || signal.aborted) throw error;
+      onRetry(error);
       // its waiting line was full: nothing ran, and soon there is room
       await deps.clock.sleep(RETRY_MS * (1 + Math.random()) / 2, { signal });
     }

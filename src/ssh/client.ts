@@ -14,6 +14,7 @@ import {
   type ByteStream,
   openMessage,
   ProtocolError,
+  SocketGoneError,
   Transport,
   TRANSPORT_LIMITS,
   type TransportLimits,
@@ -50,7 +51,10 @@ export class AuthRefusedError extends Error {
   }
 }
 
-/** The far end closed before its part of the key exchange: too many were waiting. Nothing ran. */
+/**
+ * The far end began as SSH and closed before its part of the key exchange, as our server does where too
+ * many are waiting. Nothing ran.
+ */
 export class NotAnsweredError extends Error {
   override readonly name = "NotAnsweredError";
 }
@@ -112,9 +116,7 @@ export async function connectSsh(options: SshConnectOptions): Promise<SshConnect
     },
     onClose(error) {
       const lost = error ?? new Error("the connection was closed");
-      opened.reject(
-        answered || signal.aborted ? lost : new NotAnsweredError(lost.message, { cause: lost }),
-      );
+      opened.reject(signal.aborted || answered ? lost : unanswered(lost, transport.peerSpoke));
       const reason = new ConnectionLostError(lost.message, { cause: lost });
       gone.abort(reason);
       connection.end(reason);
@@ -148,6 +150,15 @@ export async function connectSsh(options: SshConnectOptions): Promise<SshConnect
       return Promise.resolve();
     },
   };
+}
+
+function unanswered(lost: Error, peerSpoke: boolean): Error {
+  if (!peerSpoke) {
+    return new Error(`what answers there does not speak SSH 2 (${lost.message})`, { cause: lost });
+  }
+  return lost instanceof SocketGoneError
+    ? new NotAnsweredError(lost.message, { cause: lost })
+    : lost;
 }
 
 const firstLine = (text: string) =>

@@ -110,7 +110,7 @@ export function createSshServer<Proof>(options: SshServerOptions<Proof>): SshSer
           }),
         turnAway: () => {
           log("turned away", { peer: remoteAddress });
-          socket.destroy();
+          socket.end(() => socket.destroy()); // our version line first: by it a client knows that it may try again
         },
       };
       const settle = () => {

@@ -62,6 +62,8 @@ export interface ProtocolEvents {
 }
 
 export interface Protocol {
+  /** Whether the peer's version line was read, and was one of SSH 2. */
+  readonly peerSpoke: boolean;
   /**
    * The most data that the peer may put into one packet, once there are keys: twice the usual where our own
    * cipher reads them, which saves a quarter of the work; ssh2's take 35,000 bytes.
@@ -88,6 +90,7 @@ export async function protocolReady(): Promise<void> {
 }
 
 export function createProtocol(role: Role, events: ProtocolEvents): Protocol {
+  let peerSpoke = false;
   const ssh2: Ssh2 = new Ssh2Protocol({
     server: role.kind === "server",
     ident: IDENT,
@@ -104,6 +107,7 @@ export function createProtocol(role: Role, events: ProtocolEvents): Protocol {
       : undefined,
     onWrite: events.onWrite,
     onError: events.onError,
+    onHeader: () => peerSpoke = true,
     onHandshakeComplete: () => events.onKeys({ strict: ssh2._strictMode === true }),
     messageHandlers: {
       DISCONNECT: (_: unknown, reason: number, text: string) => events.onDisconnect(reason, text),
@@ -122,6 +126,9 @@ export function createProtocol(role: Role, events: ProtocolEvents): Protocol {
   };
 
   return {
+    get peerSpoke() {
+      return peerSpoke;
+    },
     get maxData() {
       return ssh2._decipher instanceof ChaChaPolyDecipher ? 64 * 1024 : 32 * 1024;
     },

@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
-import { Reader, str } from "./wire.ts";
+import { excerpt, Reader, str } from "./wire.ts";
 import { DISCONNECT, MESSAGE } from "./messages.ts";
 import { createProtocol, type Protocol, type Role } from "./ssh2_protocol.ts";
 
@@ -57,6 +57,11 @@ export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
 }
 
+/** The socket ended or broke under the connection, and the peer had said nothing of it. */
+export class SocketGoneError extends Error {
+  override readonly name = "SocketGoneError";
+}
+
 export class Transport {
   readonly #socket: ByteStream;
   readonly #events: TransportEvents;
@@ -97,13 +102,15 @@ export class Transport {
     });
     socket.setNoDelay(true);
     socket.on("drain", () => this.#drain());
-    socket.on("end", () => this.#finish(new Error("the peer closed the connection")));
-    socket.on("error", (error: Error) => this.#finish(error));
-    socket.on("close", () => this.#finish(new Error("the connection was closed")));
+    socket.on("end", () => this.#gone("the peer closed the connection"));
+    socket.on("error", (error: Error) => this.#gone(error.message, error));
+    socket.on("close", () => this.#gone("the connection was closed"));
   }
 
   /** Reads from here on. A server hands over what it read to find the peer's version line, and has sent its own. */
   start(early?: Uint8Array): void {
+    const { destroyed, errored } = this.#socket; // before anybody listened here
+    if (destroyed) return this.#gone(errored?.message ?? "the connection was closed", errored);
     if (early) this.#data(early);
     else this.#protocol.start();
     if (this.#closed) return;
@@ -111,6 +118,10 @@ export class Transport {
     this.#socket.resume();
   }
 
+  /** Whether the peer has shown that it speaks SSH 2. */
+  get peerSpoke(): boolean {
+    return this.#protocol.peerSpoke;
+  }
   get sessionId(): Buffer {
     return this.#protocol.sessionId;
   }
@@ -204,8 +215,12 @@ export class Transport {
     this.#events.onReady();
   }
 
+  #gone(message: string, cause?: Error | null): void {
+    this.#finish(new SocketGoneError(message, { cause }));
+  }
+
   #peerLeft(reason: number, text: string): void {
-    const why = text === "" ? "" : `: ${text}`;
+    const why = text === "" ? "" : `: ${excerpt(text)}`;
     this.#finish(
       reason === DISCONNECT.BY_APPLICATION
         ? new Error("the peer closed the connection")

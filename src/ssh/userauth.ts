@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { CERT_TYPE, type Certificate, parseCertificate, parseSignature } from "./certificate.ts";
 import { KEY_TYPE, type PrivateKey, signBytes, verifyBytes } from "./key.ts";
 import { MESSAGE } from "./messages.ts";
-import { MalformedError, Reader, str } from "./wire.ts";
+import { excerpt, MalformedError, Reader, str } from "./wire.ts";
 
 export const USERAUTH_SERVICE = "ssh-userauth";
 const CONNECTION_SERVICE = "ssh-connection";
@@ -20,6 +20,7 @@ export type AuthAttempt =
   | { readonly kind: "probe"; readonly certificate: Uint8Array }
   /** The peer holds the certified key. */
   | { readonly kind: "proved"; readonly username: string; readonly certificate: Uint8Array }
+  /** `reason` is for a log: short, whatever the peer sent. */
   | { readonly kind: "failed"; readonly reason: string };
 
 /**
@@ -33,9 +34,11 @@ export function readAuthRequest(payload: Buffer, sessionId: Uint8Array): AuthAtt
     throw new MalformedError("another service than ssh-connection");
   }
   if (method === "none") return { kind: "none" };
-  if (method !== "publickey") return { kind: "failed", reason: `method ${method}` };
+  if (method !== "publickey") return { kind: "failed", reason: `method ${excerpt(method)}` };
   const signed = fields.byte() !== 0, algorithm = fields.text(), blob = fields.bytes();
-  if (algorithm !== CERT_TYPE) return { kind: "failed", reason: `key type ${algorithm}` };
+  if (algorithm !== CERT_TYPE) {
+    return { kind: "failed", reason: `key type ${excerpt(algorithm)}` };
+  }
   const certificate = readCertificate(blob);
   if (!certificate) return { kind: "failed", reason: "a certificate that cannot be read" };
   if (!signed) {

@@ -82,3 +82,9 @@ export class Reader {
     return out;
   }
 }
+
+const MAX_EXCERPT = 64;
+
+/** What a peer wrote, as much of it as a log or a message has room for. */
+export const excerpt = (text: string): string =>
+  text.length > MAX_EXCERPT ? `${text.slice(0, MAX_EXCERPT)}…` : text;

@@ -6,7 +6,7 @@ import { parseAddress } from "./address.ts";
 /** Silence before the system asks whether the peer is still there. */
 const KEEP_ALIVE_MS = 30_000;
 
-/** Rejects with the system's error, or the signal's reason. */
+/** Rejects with the system's error, or the signal's reason. What breaks later may do so before anybody listens. */
 export async function dial(addr: string, { signal }: Required<AbortOptions>): Promise<Socket> {
   const { host, port } = parseAddress(addr, "The address");
   if (signal.aborted) throw abortReason(signal);
@@ -15,8 +15,9 @@ export async function dial(addr: string, { signal }: Required<AbortOptions>): Pr
     const settle = (error?: Error) => {
       signal.removeEventListener("abort", onAbort);
       socket.off("error", settle);
+      // one that comes before the caller listens would end the process; `errored` and `close` tell of it
+      socket.on("error", () => {});
       if (error) {
-        socket.on("error", () => {}); // a second one has no reader
         socket.destroy();
         return reject(error);
       }

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
+import type { Socket } from "node:net";
 import type { RunRequest } from "../../../src/api/run.ts";
 import { generateCaKeys } from "../../../src/ca/keys.ts";
 import { openRun, type RemoteRun, type RunCommand } from "../../../src/client/exec.ts";
 import type { Target } from "../../../src/client/target.ts";
-import { text, utf8 } from "../../../src/bytes.ts";
+import { concat, text, utf8 } from "../../../src/bytes.ts";
 import { OpenboxError } from "../../../src/errors.ts";
 import type { ByteSource } from "../../../src/ssh/channel.ts";
 import { authorizedLine } from "../../../src/ssh/key.ts";
+import { str, u32 } from "../../../src/ssh/wire.ts";
 import { endWith, type FakeNode, listen, NODE_ID, startFakeNode } from "./fake_node.ts";
 
 const target: Target = { tag: "mac", isolation: { kind: "native" } };
@@ -133,20 +135,62 @@ Deno.test("a full waiting line is tried again within the time to connect", async
   assert.equal(node.accepted.length, 3);
 });
 
-Deno.test("nothing listens, or a foreign server answers: refused with the address, nothing started", async () => {
+Deno.test("nothing listens: refused with the address, nothing started", async () => {
   await using node = await startFakeNode({ serve: (_, channel) => endWith(channel, 0) });
   node.change = (answer) => ({ ...answer, addr: "127.0.0.1:1" });
   const nobody = await refusal(open(node, { line: "id" }));
   assert.equal(nobody.code, "node_unreachable");
   assert.equal(nobody.message, "Cannot reach the node mini: nothing listens on 127.0.0.1:1");
-
-  await using web = await listen((socket) => void socket.resume().end("HTTP/1.1 400 no\r\n\r\n"));
-  node.change = (answer) => ({ ...answer, addr: web.addr });
-  const short = new AbortController(), reason = new Error("enough");
-  const call = open(node, { line: "id" }, short.signal);
-  setTimeout(() => short.abort(reason), 1000);
-  await assert.rejects(call, reason); // it would have tried on until 10 s are over
 });
+
+/** The first packet of a server that has no algorithm of ours. */
+const foreignKex = () => {
+  const lists = Array.from({ length: 10 }, () => str("none"));
+  const payload = concat([new Uint8Array([20]), new Uint8Array(16), ...lists, new Uint8Array(5)]);
+  const padding = 8 + (8 - (5 + payload.length) % 8) % 8;
+  const length = u32(1 + payload.length + padding);
+  return concat([length, new Uint8Array([padding]), payload, new Uint8Array(padding)]);
+};
+
+const FOREIGN: [string, (socket: Socket) => void, RegExp][] = [
+  [
+    "a web server",
+    (socket) => void socket.resume().end("HTTP/1.1 400 no\r\n\r\n"),
+    /does not speak SSH 2 \(the peer closed the connection\)$/,
+  ],
+  ["SSH 1", (socket) => void socket.resume().write("SSH-1.5-old\r\n"), /does not speak SSH 2/],
+  ["a proxy that closes", (socket) => void socket.resume().end(), /does not speak SSH 2/],
+  [
+    "a proxy that resets",
+    (socket) => void socket.once("data", () => socket.resetAndDestroy()),
+    /does not speak SSH 2 \(read ECONNRESET\)$/,
+  ],
+  [
+    "an SSH server without a common algorithm",
+    (socket) => {
+      socket.resume().write("SSH-2.0-x\r\n");
+      socket.write(foreignKex());
+    },
+    /no matching/,
+  ],
+];
+
+for (const [name, serve, why] of FOREIGN) {
+  Deno.test(`${name} answers: refused at once, with the address and the cause`, async () => {
+    let asked = 0;
+    await using foreign = await listen((socket) => {
+      asked++;
+      serve(socket);
+    });
+    await using node = await startFakeNode({ serve: (_, channel) => endWith(channel, 0) });
+    node.change = (answer) => ({ ...answer, addr: foreign.addr });
+    const error = await refusal(open(node, { line: "id" }));
+    assert.equal(error.code, "node_unreachable");
+    assert.ok(error.message.startsWith(`Cannot reach the node mini: ${foreign.addr}: `));
+    assert.match(error.message, why);
+    assert.equal(asked, 1);
+  });
+}
 
 Deno.test("RUN-8: a request beyond 8 MiB is refused before anything is sent", async () => {
   await using node = await startFakeNode({ serve: (_, channel) => endWith(channel, 0) });

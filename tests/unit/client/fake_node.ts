@@ -26,7 +26,7 @@ export interface FakeNodeOptions {
   readonly clockAheadMs?: number;
   /** The id in its host certificate, where that is another node's. */
   readonly hostCertFor?: string;
-  /** Connections to close at once, as a full waiting line does. */
+  /** Connections to close after the version line, as a full waiting line does. */
   turnAway?: number;
   readonly subsystem?: string;
 }
@@ -84,7 +84,9 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
 
   const listener = createServer({ noDelay: true }, (socket) => {
     node.accepted.push(socket);
-    if (options.turnAway && options.turnAway-- > 0) return socket.destroy();
+    if (options.turnAway && options.turnAway-- > 0) {
+      return socket.write("SSH-2.0-x\r\n", () => socket.destroy());
+    }
     server.accept(socket);
   });
   await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));

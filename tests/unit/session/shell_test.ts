@@ -190,7 +190,9 @@ test(
       const finished = finish(process);
       await new Promise((resolve) => setTimeout(resolve, 50)); // whatever it began
       process.kill("SIGINT");
-      const { out, code } = await inTime(1_000, finished);
+      // bash drops one that comes just as a child ends by itself, on a terminal too: it is pressed again
+      const again = setInterval(() => process.kill("SIGINT"), 250);
+      const { out, code } = await inTime(1_000, finished).finally(() => clearInterval(again));
       assert.deepEqual([out, code], ["", 130], line);
       assert.equal((await inTime(2_000, run("pwd; echo $kept"))).out, "/usr\n1\n", line);
     }

@@ -7,7 +7,7 @@ import { ConnectionLostError, NotAnsweredError } from "../../../src/ssh/client.t
 import { MESSAGE } from "../../../src/ssh/messages.ts";
 import { createProtocol, type Protocol, protocolReady } from "../../../src/ssh/ssh2_protocol.ts";
 import { Reader, str, u32 } from "../../../src/ssh/wire.ts";
-import { connectTo, createIdentities, readAll } from "../../fixtures/ssh.ts";
+import { connectTo, createIdentities, dial, readAll } from "../../fixtures/ssh.ts";
 
 const ids = createIdentities();
 
@@ -191,6 +191,14 @@ Deno.test("a server that closes before its part of the exchange did not answer: 
     socket.end();
   });
   await assert.rejects(connectTo(server.port, ids), NotAnsweredError);
+});
+
+Deno.test("a server that is gone before the client listens is told at once", async () => {
+  await using server = await listen((socket) => socket.destroy());
+  const socket = await dial(server.port);
+  await new Promise((resolve) => socket.resume().once("close", resolve));
+  const signal = AbortSignal.timeout(5_000);
+  await assert.rejects(connectTo(server.port, ids, { socket, signal }), /does not speak SSH 2/);
 });
 
 Deno.test("a server that sends noise first is left within the byte budget", async () => {

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { Buffer } from "node:buffer";
 import { TextLineStream } from "../../fixtures/text_lines.ts";
+import { eventually } from "../../fixtures/processes.ts";
 import { dial } from "../../../src/transport/dial.ts";
 import { advertise, listen } from "../../../src/transport/tcp.ts";
 import type { Conn } from "../../../src/transport/transport.ts";
@@ -80,6 +82,18 @@ Deno.test("dial rejects with the system's error, and with the signal's reason", 
 
   const reason = new Error("enough");
   await assert.rejects(dial(unused.addr, { signal: AbortSignal.abort(reason) }), reason);
+});
+
+Deno.test("a dialled connection that is reset before anybody listens ends, and not the process", async () => {
+  const accepted = Promise.withResolvers<Socket>();
+  const server = createServer(accepted.resolve);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const near = await dial(`127.0.0.1:${port}`, { signal });
+  (await accepted.promise).resetAndDestroy();
+  await eventually("it is closed", () => near.destroyed);
+  assert.match(`${near.errored}`, /ECONNRESET/);
+  await new Promise((resolve) => server.close(resolve));
 });
 
 Deno.test("an address that is taken is refused", async () => {
