@@ -56,7 +56,7 @@ export async function spawnContainer(
   const cgroup = createCgroup(launcher.cgroups, besidesOurs(start.confinement));
   if (cgroup) stack.defer(() => cgroup.release());
   const messages = `${start.directory}/${MESSAGES}`;
-  const script = joining(cgroup) + (pty ? `exec 2>${messages}; ` : "") + START;
+  const script = (pty ? `exec 2>${messages}; ` : "") + joining(cgroup) + START;
   const argv = nspawnArgv(start, pty, payload);
   const child = startLeader("a container", ["/bin/sh", "-c", script, "openbox-nspawn", ...argv], {
     env: NSPAWN_ENV,
@@ -89,7 +89,6 @@ const NSPAWN_ENV = {
   SYSTEMD_LOG_LEVEL: "err",
   SYSTEMD_LOG_COLOR: "0",
   SYSTEMD_LOG_TARGET: "console",
-  SYSTEMD_TINT_BACKGROUND: "0",
 };
 
 /** nspawn complains at its end where this is not on a tmpfs, on the command's stderr. */
@@ -166,10 +165,10 @@ const MAX_ARGUMENT = 100_000;
 
 /**
  * What a shell says of its child is written down as well: it says something of those that a signal ended,
- * but for INT and PIPE. Signals are caught, so that the payload has their default and this shell lives on;
- * the payload's streams are set in its own process, or some shells would speak there; it is that process
- * which says that it is there, so that from then on signals reach it. `command`, since
- * without it a variable that a shell keeps for itself would end it.
+ * but for INT and PIPE. Signals are caught, so that the payload has their default and this shell lives on.
+ * The payload's streams are set in its own process, or some shells would speak there; and it is that
+ * process which says that it is there, so that from then on signals reach it. `command`, since without
+ * it a variable that a shell keeps for itself would end it.
  */
 function beginScript(
   { directory, env, terminal }: Pick<ContainerStart, "directory" | "env" | "terminal">,
