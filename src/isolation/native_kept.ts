@@ -47,8 +47,6 @@ export interface KeptParts {
   readonly account: Account | undefined;
   /** PATH of the relays. */
   readonly path: string | undefined;
-  /** Whose shell it is; undefined: the agent's own. */
-  readonly account: Account | undefined;
 }
 
 /** For a shell to end by itself once its input has ended. */

@@ -96,7 +96,7 @@ export function asArgument(line: Uint8Array): string | undefined {
  * A session's leader that opens a terminal has it as the controlling one from then on. It is the shell
  * itself that does so, since what started it is not in the session; where it fails the shell ends.
  */
-export const opening = (path: string): string => `exec 0<>${quoteWord(path)} 1>&0 2>&0; `;
+const opening = (path: string): string => `exec 0<>${quoteWord(path)} 1>&0 2>&0; `;
 
 interface Place {
   readonly cgroup: Cgroup | undefined;

@@ -14,7 +14,7 @@ import { type Cgroup, createCgroup, joining } from "./cgroup.ts";
 import { unsettable } from "./command_check.ts";
 import type { Launcher } from "./launcher.ts";
 import { exitOf } from "./native_process.ts";
-import { asArgument, opening, startLeader } from "./native_shell.ts";
+import { asArgument, startLeader } from "./native_shell.ts";
 import type { Pty } from "./pty.ts";
 
 /** What its first shell starts. */
@@ -37,8 +37,8 @@ export interface Container {
   /** How the payload ended. Settles when nothing of the container is left. */
   readonly exit: Promise<Exit>;
   /**
-   * Resolves when the payload is there. Where nspawn does not come up it throws what `said` reads of it,
-   * and nothing is left.
+   * Resolves when the payload is there. Where nspawn does not come up it throws what that said, which
+   * `said` reads of its pipes where it has them; then nothing is left.
    */
   started(said: () => Promise<string>, options: AbortOptions): Promise<void>;
 }
@@ -55,8 +55,9 @@ export async function spawnContainer(
   const pty = start.terminal && stack.use((await launcher.ptys()).open(start.terminal));
   const cgroup = createCgroup(launcher.cgroups, besidesOurs(start.confinement));
   if (cgroup) stack.defer(() => cgroup.release());
-  const script = joining(cgroup) + (pty ? opening(pty.path) : "") + START;
-  const argv = nspawnArgv(start, pty !== undefined, payload);
+  const messages = `${start.directory}/${MESSAGES}`;
+  const script = (pty ? `exec 2>${messages}; ` : "") + joining(cgroup) + START;
+  const argv = nspawnArgv(start, pty, payload);
   const child = startLeader("a container", ["/bin/sh", "-c", script, "openbox-nspawn", ...argv], {
     env: NSPAWN_ENV,
     cwd: "/",
@@ -68,7 +69,10 @@ export async function spawnContainer(
     cgroup,
     pty,
     exit: ended.then((exit) => readEnd(status, exit)),
-    started: (said, options) => untilStarted({ status, ended, said }, start, options),
+    started(said, options) {
+      const messagesSaid = () => readTail(messages).catch(() => "");
+      return untilStarted({ status, ended, said: pty ? messagesSaid : said }, start, options);
+    },
   };
 }
 
@@ -85,7 +89,6 @@ const NSPAWN_ENV = {
   SYSTEMD_LOG_LEVEL: "err",
   SYSTEMD_LOG_COLOR: "0",
   SYSTEMD_LOG_TARGET: "console",
-  SYSTEMD_TINT_BACKGROUND: "0",
 };
 
 /** nspawn complains at its end where this is not on a tmpfs, on the command's stderr. */
@@ -94,18 +97,21 @@ const MOUNT =
   `mkdir -p ${PROPAGATE} && mount -t tmpfs -o mode=755 openbox ${PROPAGATE} && exec "$@"`;
 const START = `exec unshare -m /bin/sh -c '${MOUNT}' openbox-nspawn "$@"`;
 
-const BEGIN = "begin", STATUS = "status", LINE = "line";
+/** Files of a container. */
+const BEGIN = "begin", STATUS = "status", LINE = "line", MESSAGES = "messages";
+/** Where a terminal is in the container: nspawn leaves the name free, and programs ask for a name. */
+const TERMINAL = "/dev/console";
 
 function nspawnArgv(
   { root, directory, cwd, confinement = {} }: ContainerStart,
-  isTerminal: boolean,
+  pty: Pty | undefined,
   payload: readonly string[],
 ): string[] {
   const { net, mounts = [], volatile } = confinement;
   return [
     "systemd-nspawn",
     ...["--quiet", "--register=no", "--keep-unit", "--as-pid2"],
-    `--console=${isTerminal ? "interactive" : "pipe"}`,
+    "--console=pipe", // its own way with terminals loses output at the end
     // by themselves these write into the tree
     ...["--resolv-conf=bind-host", "--timezone=off", "--link-journal=no"],
     "--drop-capability=CAP_MKNOD", // by a device node all of the machine's disk can be read
@@ -115,6 +121,7 @@ function nspawnArgv(
     ...mounts.map(bind),
     `--bind-ro=${directory}`,
     `--bind=${directory}/${STATUS}`,
+    ...(pty ? [`--bind=${pty.path}:${TERMINAL}`] : []),
     `--machine=${directory.slice(directory.lastIndexOf("/") + 1)}`,
     `--directory=${root}`,
     "--",
@@ -136,12 +143,13 @@ const SET_BY_NSPAWN = "PATH TERM HOME USER LOGNAME LANG NOTIFY_SOCKET container 
 
 /** Returns the arguments of the first shell. */
 async function writeFiles(
-  { directory, env, payload }: ContainerStart,
+  { payload, ...place }: ContainerStart,
 ): Promise<readonly string[]> {
+  const { directory } = place;
   const write = (name: string, content: Uint8Array) =>
     Deno.writeFile(`${directory}/${name}`, content, { createNew: true, mode: 0o600 });
   await write(STATUS, utf8(""));
-  await write(BEGIN, utf8(beginScript(directory, env)));
+  await write(BEGIN, utf8(beginScript(place)));
   if ("argv" in payload) return payload.argv;
   const { line } = payload;
   const short = line.length <= MAX_ARGUMENT ? asArgument(line) : undefined;
@@ -157,18 +165,22 @@ const MAX_ARGUMENT = 100_000;
 
 /**
  * What a shell says of its child is written down as well: it says something of those that a signal ended,
- * but for INT and PIPE. Signals are caught, so that the payload has their default and this shell lives on;
- * the payload's streams are set in its own process, or some shells would speak there; it is that process
- * which says that it is there, so that from then on signals reach it. `command`, since
- * without it a variable that a shell keeps for itself would end it.
+ * but for INT and PIPE. Signals are caught, so that the payload has their default and this shell lives on.
+ * The payload's streams are set in its own process, or some shells would speak there; and it is that
+ * process which says that it is there, so that from then on signals reach it. `command`, since without
+ * it a variable that a shell keeps for itself would end it.
  */
-function beginScript(directory: string, env: Readonly<Record<string, string>>): string {
+function beginScript(
+  { directory, env, terminal }: Pick<ContainerStart, "directory" | "env" | "terminal">,
+): string {
   const unset = SET_BY_NSPAWN.split(" ").filter((name) => !Object.hasOwn(env, name));
   const exports = Object.entries(env).map(([name, value]) => {
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw unsettable(name);
     return `command export ${name}=${quoteWord(value)} 2>/dev/null`;
   });
   return [
+    // it leads a session, so that what it opens becomes the session's terminal
+    ...(terminal ? [`exec 0<>${TERMINAL} 1>&0 2>&0`] : []),
     `exec 3>&2 2>>${directory}/${STATUS}`,
     "trap : HUP INT QUIT USR1 USR2 ALRM TERM",
     `unset ${unset.join(" ")}`,

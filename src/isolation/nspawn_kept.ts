@@ -64,15 +64,18 @@ class ContainerTree implements ShellTree {
     }, () => {});
   }
   async end(): Promise<void> {
-    if (await this.#endedWithin(FAREWELL_MS)) return;
-    await this.#processes.kill();
-    if (await this.#endedWithin(KILL_MS)) return;
-    sendSignal(-this.#container.child.pid, "SIGKILL");
-    this.#container.cgroup?.signal("SIGKILL");
-    await this.#endedWithin(KILL_MS);
+    const { child, cgroup } = this.#container;
+    if (!await this.#within(FAREWELL_MS, () => this.#ended)) {
+      await this.#processes.kill();
+      await this.#within(KILL_MS, () => this.#ended);
+    }
+    // nspawn itself may have been killed, and the container lives on
+    if (!this.#ended) sendSignal(-child.pid, "SIGKILL");
+    cgroup?.signal("SIGKILL");
+    await this.#within(KILL_MS, () => this.#ended && (cgroup?.isEmpty() ?? true));
   }
-  async #endedWithin(ms: number): Promise<boolean> {
-    for (const deadline = performance.now() + ms; !this.#ended;) {
+  async #within(ms: number, isTrue: () => boolean): Promise<boolean> {
+    for (const deadline = performance.now() + ms; !isTrue();) {
       if (performance.now() > deadline) return false;
       await systemClock.sleep(POLL_MS);
     }

@@ -91,20 +91,20 @@ Deno.test(
       const { code, out } = await run(
         "--timeout",
         "1s",
-        "trap '' TERM; echo so far; setsid sleep 311 & sleep 311",
+        "trap '' TERM; echo so far; setsid sleep 7311 & sleep 7311",
       );
       assert.deepEqual([code, out], [124, "so far\n"]);
-      assert.deepEqual(await processesOf("sleep 311"), []);
+      assert.deepEqual(await processesOf("sleep 7311"), []);
     });
 
     await step(t, "ISO-2, RUN-10: Ctrl-C reaches the command, and its tree is gone", async () => {
-      const client = fleet.spawn([...inside, "sleep 312; echo AFTER"]);
-      await eventually("it runs", async () => (await processesOf("sleep 312")).length > 0);
+      const client = fleet.spawn([...inside, "sleep 7312; echo AFTER"]);
+      await eventually("it runs", async () => (await processesOf("sleep 7312")).length > 0);
       client.kill("SIGINT");
       const { code, stdout } = await client.output();
       await client.stdin.close().catch(() => {});
       assert.deepEqual([code, stdout.length], [130, 0]);
-      await eventually("it is gone", async () => (await processesOf("sleep 312")).length === 0);
+      await eventually("it is gone", async () => (await processesOf("sleep 7312")).length === 0);
     });
 
     await step(t, "ISO-7: limits, no network, nothing kept, by flags", async () => {
@@ -127,7 +127,7 @@ Deno.test(
       assert.deepEqual(told(await call("pwd; echo $X; cat /run/here")), [0, "/usr\nkept\n1\n", ""]);
       const piped = await fleet.call(["-s", "build", "wc", "-c"], { stdin: "12345" });
       assert.equal(piped.out.trim(), "5");
-      assert.equal((await call("--timeout", "300ms", "sleep 313; echo AFTER")).code, 124);
+      assert.equal((await call("--timeout", "300ms", "sleep 7313; echo AFTER")).code, 124);
       assert.equal((await call("pwd")).out, "/usr\n");
       assert.equal((await call("exit 3")).code, 3);
       assert.match((await call("echo <$X>; pwd")).err, /was started anew/);
@@ -156,16 +156,16 @@ Deno.test(
           await terminal.type("\x15stty size; tty\r");
           return await terminal.shows("33 101\r\n/dev/", 500).then(() => true, () => false);
         });
-        await terminal.type("sleep 314\r");
-        await eventually("it runs", async () => (await processesOf("sleep 314")).length > 0);
+        await terminal.type("sleep 7314\r");
+        await eventually("it runs", async () => (await processesOf("sleep 7314")).length > 0);
         await terminal.type("\x1a"); // Ctrl-Z
         await terminal.shows("Stopped");
         await terminal.type("fg\r");
-        await terminal.shows("fg\r\nsleep 314\r\n");
+        await terminal.shows("fg\r\nsleep 7314\r\n");
         // which it says before the job has the terminal
         await eventually("Ctrl-C ends it", async () => {
           await terminal.type("\x03");
-          return (await processesOf("sleep 314")).length === 0;
+          return (await processesOf("sleep 7314")).length === 0;
         });
         await terminal.shows("# ");
         await terminal.type("\r\x15echo ended\r");
@@ -203,20 +203,20 @@ Deno.test(
     });
 
     await step(t, "ISO-6, RUN-11: a client that is killed leaves nothing", async () => {
-      const client = fleet.spawn([...inside, "setsid sleep 316 & sleep 316"]);
-      await eventually("it runs", async () => (await processesOf("sleep 316")).length === 2);
+      const client = fleet.spawn([...inside, "setsid sleep 7316 & sleep 7316"]);
+      await eventually("it runs", async () => (await processesOf("sleep 7316")).length === 2);
       client.kill("SIGKILL");
       await client.output();
       await client.stdin.close().catch(() => {});
-      await eventually("all is gone", async () => (await processesOf("sleep 316")).length === 0);
+      await eventually("all is gone", async () => (await processesOf("sleep 7316")).length === 0);
       assert.equal((await run("exit 5")).code, 5, "and the tree is free");
     });
 
     await step(t, "ISO-6: an agent that is killed leaves nothing", async () => {
-      const client = fleet.spawn([...inside, "setsid sleep 317 & sleep 317"]);
-      await eventually("it runs", async () => (await processesOf("sleep 317")).length === 2);
+      const client = fleet.spawn([...inside, "setsid sleep 7317 & sleep 7317"]);
+      await eventually("it runs", async () => (await processesOf("sleep 7317")).length === 2);
       box!.kill("SIGKILL");
-      await eventually("all is gone", async () => (await processesOf("sleep 317")).length === 0);
+      await eventually("all is gone", async () => (await processesOf("sleep 7317")).length === 0);
       await client.output();
       await client.stdin.close().catch(() => {});
       assert.equal((await Deno.readTextFile("/proc/self/mountinfo")).includes(tree.root), false);

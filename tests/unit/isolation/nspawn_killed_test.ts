@@ -13,7 +13,7 @@ Deno.test(
   async () => {
     await using runs = await makeTree();
     await using session = await makeTree();
-    const seconds = "309";
+    const seconds = "7309";
     await using process = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", fixture, runs.root, session.root, seconds],
       stdin: "null",

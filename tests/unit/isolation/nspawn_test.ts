@@ -98,19 +98,19 @@ test("ISO-2, RUN-12: what runs in the background ends with the container", async
   const startedAt = performance.now();
   await using process = await backend.run(
     spec,
-    command("sleep 301 & setsid sleep 301 & echo hi", {}),
+    command("sleep 7301 & setsid sleep 7301 & echo hi", {}),
   );
   assert.equal((await finish(process)).out, "hi\n");
   assert.ok(performance.now() - startedAt < 1_000);
-  assert.deepEqual(await processesOf("sleep 301"), []);
+  assert.deepEqual(await processesOf("sleep 7301"), []);
 });
 
 test("ISO-2, RUN-13: a tree that ignores SIGTERM is gone within two seconds", async (world) => {
-  const line = `trap '' TERM; setsid sleep 302 & sh -c "trap '' TERM; sleep 302" & echo up; wait`;
+  const line = `trap '' TERM; setsid sleep 7302 & sh -c "trap '' TERM; sleep 7302" & echo up; wait`;
   const process = await world.backend.run(world.spec, command(line));
   await process.stdout.getReader().read();
   const pids = await eventually("both are there", async () => {
-    const found = await processesOf("sleep 302");
+    const found = await processesOf("sleep 7302");
     return found.length === 2 && found;
   });
   const startedAt = performance.now();
@@ -176,11 +176,13 @@ test("ISO-8: a path of the machine is mounted, read-only where that was asked fo
 });
 
 test("the network is the machine's, and none with --net none", async ({ run }) => {
-  const interfaces = "ls /sys/class/net | sort";
-  const { stdout } = await new Deno.Command("/bin/sh", { args: ["-c", interfaces] }).output();
-  const line = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | sort";
-  assert.equal((await run(line)).out, text(stdout).replace(/^bonding_masters\n/m, ""));
-  assert.equal((await run(line, { confinement: { net: "none" } })).out, "lo\n");
+  const namespace = "readlink /proc/self/ns/net";
+  const own = `${await Deno.readLink("/proc/self/ns/net")}\n`;
+  assert.equal((await run(namespace)).out, own);
+  const none = { confinement: { net: "none" } } as const;
+  assert.notEqual((await run(namespace, none)).out, own);
+  const interfaces = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '";
+  assert.equal((await run(interfaces, none)).out, "lo\n");
 });
 
 test("EXE-11: no device node of the machine can be made", async ({ run }) => {
@@ -259,15 +261,105 @@ test("ISO-6: disposing the backend ends what still goes on, sessions too", async
   const { spec } = world;
   await using session = await makeTree();
   const backend = openNspawnBackend();
-  await backend.run(spec, command("setsid sleep 318 & sleep 318"));
+  await backend.run(spec, command("setsid sleep 7318 & sleep 7318"));
   const shell = await backend.keepShell(
     { kind: "nspawn", root: session.root },
     { argv: ["/bin/sh"], env: {}, cwd: "/" },
   );
-  await shell.tell("sleep 318\n");
-  await eventually("all are there", async () => (await processesOf("sleep 318")).length === 3);
+  await shell.tell("sleep 7318\n");
+  await eventually("all are there", async () => (await processesOf("sleep 7318")).length === 3);
   await backend[Symbol.asyncDispose]();
-  assert.deepEqual(await processesOf("sleep 318"), []);
+  assert.deepEqual(await processesOf("sleep 7318"), []);
+});
+
+test("ISO-6: where nspawn itself is killed, its container does not outlive the run or the session", async (world) => {
+  const { backend, root, spec } = world;
+  const nspawn = async () => {
+    const { stdout } = await new Deno.Command("/bin/ps", {
+      args: ["-ww", "-A", "-o", "pid=,args="],
+    }).output();
+    const line = text(stdout).split("\n").find((line) =>
+      /^ *\d+ systemd-nspawn /.test(line) && line.includes(` --directory=${root} `)
+    );
+    return Number.parseInt(line!);
+  };
+  {
+    await using process = await backend.run(spec, command("setsid sleep 7319 & sleep 7319"));
+    await eventually("both are there", async () => (await processesOf("sleep 7319")).length === 2);
+    Deno.kill(await nspawn(), "SIGKILL");
+    assert.deepEqual(await process.exit, { kind: "signal", signal: "KILL", number: 9 });
+  }
+  assert.deepEqual(await processesOf("sleep 7319"), []);
+  {
+    await using shell = await backend.keepShell(spec, { argv: ["/bin/sh"], env: {}, cwd: "/" });
+    await shell.tell("setsid sleep 7320 & sleep 7320\n");
+    await eventually("both are there", async () => (await processesOf("sleep 7320")).length === 2);
+    Deno.kill(await nspawn(), "SIGKILL");
+    await shell.exit;
+  }
+  assert.deepEqual(await processesOf("sleep 7320"), []);
+});
+
+test("ISO-2, RUN-20: what is printed on a terminal is whole, to the last byte before the exit", async (world) => {
+  const { backend, spec } = world;
+  const expected = Array.from({ length: 20_000 }, (_, i) => `${i + 1}\r\n`).join("");
+  await Promise.all(Array.from({ length: 8 }, async () => {
+    await using process = await backend.run(
+      spec,
+      command("seq 1 20000", { terminal: { cols: 80, rows: 24 }, ...VOLATILE }),
+    );
+    assert.equal((await finish(process)).out === expected, true);
+  }));
+});
+
+test("ISO-2, RUN-9: a terminal that nobody looks at any more ends its container", async (world) => {
+  const process = await world.backend.run(
+    world.spec,
+    command("trap '' HUP; setsid sleep 7321 & yes", { terminal: { cols: 80, rows: 24 } }),
+  );
+  const reader = process.stdout.getReader();
+  await reader.read();
+  await reader.cancel();
+  await process.exit;
+  await process[Symbol.asyncDispose]();
+  assert.deepEqual(await processesOf("sleep 7321"), []);
+  assert.deepEqual((await world.run("exit 3")).exit, exited(3), "the tree is free");
+});
+
+test("ISO-2, RUN-20: a paste of 1 MiB arrives whole", async ({ backend, spec }) => {
+  const size = 1024 * 1024, line = `stty raw -echo; echo go; head -c ${size} | sha256sum`;
+  await using process = await backend.run(
+    spec,
+    command(line, { terminal: { cols: 80, rows: 24 } }),
+  );
+  const paste = utf8("0123456789abcde\n".repeat(size / 16));
+  const reader = process.stdout.getReader(), writer = process.stdin.getWriter();
+  let seen = "";
+  const read = async () => {
+    const { value, done } = await reader.read();
+    seen += value ? text(value) : "";
+    return !done;
+  };
+  while (!seen.includes("go") && await read());
+  await Promise.all([
+    writer.write(paste),
+    (async () => {
+      while (await read());
+    })(),
+  ]);
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", paste)).toHex();
+  assert.match(seen, new RegExp(`\\n${hash} `));
+});
+
+test("a tree, and a directory in it, with blanks and colons in their names", async ({ backend, root }) => {
+  const odd = root.replace(/tree$/, "a b:c'd");
+  await Deno.rename(root, odd);
+  await Deno.mkdir(`${odd}/e f:g`);
+  await using process = await backend.run(
+    { kind: "nspawn", root: odd },
+    command("pwd", { cwd: "/e f:g" }),
+  );
+  assert.equal((await finish(process)).out, "/e f:g\n");
 });
 
 test("ISO-6: a container that ended leaves no mount and no file of its own", async (world) => {
@@ -280,11 +372,11 @@ test("ISO-6: a container that ended leaves no mount and no file of its own", asy
 });
 
 test("without a cgroup a container ends with all that is in it, too", async ({ backend, spec }) => {
-  const process = await backend.run(spec, command("setsid sleep 303 & echo up; sleep 303"));
+  const process = await backend.run(spec, command("setsid sleep 7303 & echo up; sleep 7303"));
   await process.stdout.getReader().read();
-  assert.equal((await processesOf("sleep 303")).length, 2);
+  assert.equal((await processesOf("sleep 7303")).length, 2);
   await process[Symbol.asyncDispose]();
-  await eventually("all are gone", async () => (await processesOf("sleep 303")).length === 0);
+  await eventually("all are gone", async () => (await processesOf("sleep 7303")).length === 0);
 }, { findCgroups: () => Promise.resolve(undefined) });
 
 Deno.test("CERT-4: a docker or native spec is none for nspawn", async () => {
