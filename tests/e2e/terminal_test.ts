@@ -1,7 +1,7 @@
 /** A login's shell on a terminal, and what is left of the terminal here: docs/fidelity.md RUN-20, RUN-21. */
 import assert from "node:assert/strict";
 import { requireComponent } from "../fixtures/component.ts";
-import { type Fleet, startFleet, step } from "../fixtures/fleet.ts";
+import { baseEnv, type Fleet, startFleet, step } from "../fixtures/fleet.ts";
 import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
 import { afterwards, around, openTerminal, prompted } from "../fixtures/terminal.ts";
 
@@ -163,7 +163,7 @@ Deno.test({
       );
       const config = new URL("deno.json", main).pathname;
       const line = `'${Deno.execPath()}' run -A --no-check --quiet --config ${config} ${script}`;
-      await using terminal = openTerminal(around(line), { PATH: Deno.env.get("PATH")! });
+      await using terminal = openTerminal(around(line), baseEnv());
       assert.match(await afterwards(terminal), /^code=[19]\r\nas before/, fault);
     }
     await Deno.remove(scratch, { recursive: true });
