@@ -47,7 +47,7 @@ export function openDockerBackend(options: DockerOptions): DockerBackend {
   }
   const reaping = reap().catch(() => {}); // no engine, or not yet: again with the first command
 
-  /** Found anew with each call as long as there is none: it may be started any time. */
+  /** Found anew after a call that found none, or none that answers: another may have taken its place. */
   function connect(): Promise<Connected> {
     opened ??= openEngine(options).then((engine) => ({
       engine,
@@ -57,6 +57,16 @@ export function openDockerBackend(options: DockerOptions): DockerBackend {
     return opened;
   }
 
+  async function look(image: string, looking: RunOptions): Promise<ImageFacts> {
+    const { engine, puller } = await connect();
+    try {
+      return await findImage(image, engine, puller, looking);
+    } catch (error) {
+      if (error instanceof OpenboxError && error.code === "docker_unavailable") opened = undefined;
+      throw error;
+    }
+  }
+
   async function prepare(
     spec: IsolationSpec,
     command: Omit<Command, "line"> & Partial<Command>,
@@ -64,9 +74,9 @@ export function openDockerBackend(options: DockerOptions): DockerBackend {
   ) {
     const ended = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal;
     const image = check(spec, command, { signal: ended });
-    const { engine, puller } = await connect();
+    const { engine } = await connect();
     await reap().catch(() => {}); // the call itself says what is wrong
-    const facts = await findImage(image, engine, puller, { signal: ended, onProgress });
+    const facts = await look(image, { signal: ended, onProgress });
     const { confinement = {}, account, cwd } = command;
     const directory = cwd === undefined ? undefined : resolve(cwd, facts.Config?.WorkingDir || "/");
     const container = await startContainer(engine, {
@@ -89,8 +99,8 @@ export function openDockerBackend(options: DockerOptions): DockerBackend {
     },
     async findProgram(spec, paths, { signal, onProgress } = {}) {
       const image = check(spec, { env: {} }, { signal });
-      const { engine, puller } = await connect();
-      const facts = await findImage(image, engine, puller, { signal, onProgress });
+      const { engine } = await connect();
+      const facts = await look(image, { signal, onProgress });
       return await findInImage(engine, facts, paths, labelsOf(options));
     },
     async keepShell(spec, shell, options = {}) {

@@ -18,8 +18,12 @@ import { EngineRefusal, type Wire } from "./docker_hijack.ts";
 /** For our files and named pipes. In memory, so that it is there on a root that is read-only too. */
 export const SHARED = "/run/openbox";
 
-/** Deaf to signals, since a command may send them to all there is. */
+/**
+ * Deaf to signals, since a command may send them to all there is. dash's kill needs `--` before a group;
+ * busybox's signals it, and then fails for taking `--` for a process.
+ */
 const CONTROL = `trap '' HUP INT QUIT TERM PIPE; umask 077; cd ${SHARED} || exit; ` +
+  `if kill -s CONT -- $$ 2>/dev/null; then dashes=--; else dashes=; fi; ` +
   `while IFS= read -r l; do eval "$l"; done`;
 
 export interface ContainerOptions extends AbortOptions {

@@ -289,9 +289,9 @@ const behind = (beginning: Beginning, output: MarkedOutput): Take => (bytes) => 
   if (rest.length > 0) return output.push(rest);
 };
 
-/** busybox's kill knows no `--`, dash's needs it. */
+/** For the control shell, which knows how its `kill` is told a group. */
 export const send = (signal: string, target: string): string =>
-  `{ kill -s ${signal} -- ${target} || kill -s ${signal} ${target}; } 2>/dev/null`;
+  `kill -s ${signal} $dashes ${target} 2>/dev/null`;
 
 async function readRaw(
   wire: Execution["wire"],

@@ -123,11 +123,11 @@ Deno.test(
       await pane.shows("begun");
       await pane.press("C-z");
       await pane.shows("Stopped");
-      await pane.enter("kill %1; wait; echo still here");
-      await pane.shows("still here");
+      await pane.enter("kill -9 %1; echo went''on");
+      await pane.shows("wenton");
       await pane.resize(100, 30);
-      await pane.enter("stty size");
-      await pane.shows("30 100");
+      await pane.enter('until [ "$(stty size)" = "30 100" ]; do sleep 0.1; done; echo re""sized');
+      await pane.shows("resized");
       await pane.enter("exit 7");
       await pane.shows("code 7");
     });

@@ -5,6 +5,7 @@ import type { OpenboxError } from "../../../src/errors.ts";
 import { openDockerBackend } from "../../../src/isolation/docker.ts";
 import { command, finish } from "../../contract/isolation.ts";
 import { requireComponent } from "../../fixtures/component.ts";
+import { sharedHost } from "../../fixtures/docker_host.ts";
 import { makeImage, placeOf, startDockerd } from "../../fixtures/dockerd.ts";
 
 const components = requireComponent("dockerd", "linux-root", "busybox");
@@ -101,6 +102,40 @@ Deno.test("RES-2, EXE-10: a full disk of the engine is told as that", components
   );
   assert.match((await finish(process)).out, /ran\n$/, "a command that fills it can still remove");
 });
+
+Deno.test(
+  "ISO-4: an engine that takes the place of one that is gone is found",
+  requireComponent("docker-engine", "busybox"),
+  async () => {
+    const home = await Deno.makeTempDir(), folder = `${home}/.docker/contexts`;
+    try {
+      const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode("mine"));
+      const meta = `${folder}/meta/${new Uint8Array(digest).toHex()}`;
+      await Deno.mkdir(meta, { recursive: true });
+      const point = (host: string) =>
+        Deno.writeTextFile(
+          `${meta}/meta.json`,
+          JSON.stringify({ Endpoints: { docker: { Host: host } } }),
+        );
+      const image = await makeImage(sharedHost()!, "openbox-moved");
+      await point("unix:///nonexistent/docker.sock");
+      await using backend = openDockerBackend({
+        env: (name) => name === "DOCKER_CONTEXT" ? "mine" : undefined,
+        home,
+        owner: `test-${crypto.randomUUID()}`,
+        boot: "1",
+      });
+      const run = () =>
+        backend.run({ kind: "docker", image }, command("echo ran", { cwd: undefined }));
+      assert.equal((await failure(run())).code, "docker_unavailable");
+      await point(sharedHost()!);
+      await using process = await run();
+      assert.equal((await finish(process)).out, "ran\n");
+    } finally {
+      await Deno.remove(home, { recursive: true });
+    }
+  },
+);
 
 Deno.test("ISO-4: where there is no engine at all, that is what is said", async () => {
   const nothing = { env: () => undefined, home: "/nonexistent" };

@@ -134,7 +134,7 @@ test("SEQ-7, SEQ-8: commands of random sizes and codes, some with a job that goe
   for (let i = 0; i < 40; i++) {
     const size = next(3) === 0 ? next(300_000) : next(200), errors = next(500), code = next(256);
     const input = "i".repeat(next(2) * next(20_000));
-    const job = i % 5 === 0 ? "{ sleep 0.3; echo late; echo late >&2; } & " : "";
+    const job = i % 5 === 0 ? "{ sleep 2; echo late; echo late >&2; } & " : "";
     const line = `${job}head -c ${size} /dev/zero | tr '\\000' o; printf '%${errors}s' '' >&2; ` +
       `wc -c >&2; (exit ${code})`;
     const ran = await run(line, input);
