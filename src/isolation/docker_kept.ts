@@ -43,6 +43,7 @@ export async function startKeptInContainer(
   const tree = new Tree(container);
   let count = 0, disposed: Promise<void> | undefined;
   async function dispose(): Promise<void> {
+    stdout.drop(); // what is kept for a reader holds the stream
     await owned.disposeAsync();
     await reading;
     await stdout.stream.cancel().catch(() => {}); // somebody reads it, to its end

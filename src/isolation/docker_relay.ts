@@ -77,6 +77,7 @@ export async function openContainerRelay(
   async function dispose(): Promise<void> {
     if (!gone) void container.ask(send("KILL", `-${pid}`));
     void container.ask(`rm -f ${base}.?`);
+    for (const output of [stdout, stderr]) output.drop(); // what is kept for a reader holds the stream
     await owned.disposeAsync();
     await reading;
     sessions.delete(pid);

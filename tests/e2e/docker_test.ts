@@ -39,7 +39,7 @@ Deno.test(
     const { host, fleet, box, call, containers } = world;
     const image = await makeImage(host, "openbox-e2e", {
       programs: ["bash"],
-      changes: ["WORKDIR /work", "ENV FROM_IMAGE=yes"],
+      changes: ["WORKDIR /job", "ENV FROM_IMAGE=yes"],
     });
     const run = (...args: string[]) => call("--docker", image, ...args);
 
@@ -49,7 +49,7 @@ Deno.test(
         "GIVEN=a b",
         "pwd; echo $FROM_IMAGE $GIVEN $OPENBOX_NODE; echo err >&2; exit 7",
       );
-      assert.deepEqual([code, out, err], [7, `/work\nyes a b ${box.nodeId}\n`, "err\n"]);
+      assert.deepEqual([code, out, err], [7, `/job\nyes a b ${box.nodeId}\n`, "err\n"]);
     });
 
     await t.step("RUN-3, RUN-6: words and stdin", async () => {

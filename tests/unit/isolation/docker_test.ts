@@ -154,15 +154,15 @@ test("ISO-1, RUN-17: a line comes when it is written", async ({ start }) => {
 test("ISO-1: ENTRYPOINT, ENV, WORKDIR and USER apply as they do for docker run", async (world) => {
   const special = await makeImage(world.host, "openbox-special", {
     files: { "/bin/entry": '#!/bin/sh\nexport ENTERED=yes\nexec "$@"\n' },
-    changes: ["ENV FROM_IMAGE=1", "WORKDIR /work/in", "USER person", 'ENTRYPOINT ["/bin/entry"]'],
+    changes: ["ENV FROM_IMAGE=1", "WORKDIR /job/in", "USER person", 'ENTRYPOINT ["/bin/entry"]'],
   });
   const run = async (line: string, more: Partial<Command> = {}) => {
     await using process = await world.start(line, more, special);
     return (await finish(process)).out;
   };
   const line = "echo $ENTERED $FROM_IMAGE $GIVEN; pwd; id -u; echo $HOME";
-  assert.equal(await run(line, { env: { GIVEN: "a b" } }), "yes 1 a b\n/work/in\n1000\n/tmp\n");
-  assert.equal(await run("pwd", { cwd: ".." }), "/work\n", "from WORKDIR, where it is relative");
+  assert.equal(await run(line, { env: { GIVEN: "a b" } }), "yes 1 a b\n/job/in\n1000\n/tmp\n");
+  assert.equal(await run("pwd", { cwd: ".." }), "/job\n", "from WORKDIR, where it is relative");
   assert.equal(await run("pwd", { cwd: "/bin" }), "/bin\n");
 });
 

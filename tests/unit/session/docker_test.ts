@@ -19,7 +19,7 @@ function imageOf(program: Program): Promise<string> {
   const made = images.get(program) ??
     makeImage(sharedHost()!, `openbox-session-${program}`, {
       programs: program === "bash" ? ["bash"] : [],
-      changes: ["WORKDIR /work", "ENV FROM_IMAGE=yes"],
+      changes: ["WORKDIR /job", "ENV FROM_IMAGE=yes"],
     });
   images.set(program, made);
   return made;
@@ -65,7 +65,7 @@ test(
   async (session, program) => {
     const { run, containers } = session;
     assert.equal(session.dialect.kind, program === "bash" ? "bash" : "ash");
-    assert.equal((await run("pwd; echo $FROM_IMAGE $GIVEN")).out, "/work\nyes too\n");
+    assert.equal((await run("pwd; echo $FROM_IMAGE $GIVEN")).out, "/job\nyes too\n");
     await run("cd /tmp; export EXPORTED='a b'; plain=1; greet() { echo hello $1; }; umask 027");
     await run("echo content >file; exec 3<file");
     await run("alias again='echo aliased'");
