@@ -16,6 +16,14 @@ die() {
   exit 1
 }
 
+# Whether a docker engine answers; macOS has no timeout(1).
+engine_answers() (
+  command -v docker >/dev/null || return 1
+  set -- docker version
+  command -v timeout >/dev/null && set -- timeout 10 "$@"
+  "$@" >/dev/null 2>&1
+)
+
 # Prints the path of the real Deno binary of the version in .deno-version: the one on PATH, else the one
 # in .deno/ of the checkout, else it is fetched there, through npm or else by Deno's own installer.
 find_deno() (
