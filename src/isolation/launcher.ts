@@ -1,8 +1,8 @@
 /** What it takes to start processes of this machine, and to have them end with us: opened once for a backend. */
 import type { Cgroups } from "./cgroup.ts";
 import { keepInheritedFds } from "./inherited_fds.ts";
-import { Leftovers } from "./native_process.ts";
-import { findSetsid } from "./native_shell.ts";
+import { Leftovers } from "./native/process.ts";
+import { findSetsid } from "./native/shell.ts";
 import type { Ptys } from "./pty.ts";
 import { startWatchdog, type Watchdog } from "./watchdog.ts";
 

@@ -1,6 +1,6 @@
 /**
  * Pseudo-terminals: a screen's size, bytes both ways, and a path that the leader of a session opens to
- * have it as its controlling terminal. Which program that is, and how it ends, is native.ts's.
+ * have it as its controlling terminal. Which program that is, and how it ends, is native/'s.
  */
 import { text, utf8 } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";

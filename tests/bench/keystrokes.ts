@@ -1,7 +1,7 @@
 /** How long a key takes to the program on the node and back to the screen, by whole clients on terminals of their own. */
 import { text, utf8 } from "../../src/bytes.ts";
 import type { IsolationBackend } from "../../src/isolation/backend.ts";
-import { openNativeBackend } from "../../src/isolation/native.ts";
+import { openNativeBackend } from "../../src/isolation/native/backend.ts";
 import { NATIVE } from "../../src/isolation/spec.ts";
 import { quoteWord } from "../../src/shell_word.ts";
 import type { Bench } from "./main.ts";

@@ -1,4 +1,4 @@
-import { openDockerBackend } from "../../src/isolation/docker.ts";
+import { openDockerBackend } from "../../src/isolation/docker/backend.ts";
 import { NATIVE } from "../../src/isolation/spec.ts";
 import { requireComponent } from "../fixtures/component.ts";
 import { sharedHost } from "../fixtures/docker_host.ts";

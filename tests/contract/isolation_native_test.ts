@@ -1,6 +1,6 @@
 import type { IsolationBackend } from "../../src/isolation/backend.ts";
 import { type Cgroups, openCgroups } from "../../src/isolation/cgroup.ts";
-import { openNativeBackend } from "../../src/isolation/native.ts";
+import { openNativeBackend } from "../../src/isolation/native/backend.ts";
 import { NATIVE } from "../../src/isolation/spec.ts";
 import { requireComponent } from "../fixtures/component.ts";
 import { isolationContract } from "./isolation.ts";

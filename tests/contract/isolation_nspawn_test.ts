@@ -1,5 +1,5 @@
 import { type Cgroups, openCgroups } from "../../src/isolation/cgroup.ts";
-import { openNspawnBackend } from "../../src/isolation/nspawn.ts";
+import { openNspawnBackend } from "../../src/isolation/nspawn/backend.ts";
 import { NATIVE } from "../../src/isolation/spec.ts";
 import { requireComponent } from "../fixtures/component.ts";
 import { makeTree } from "../fixtures/nspawn_tree.ts";

@@ -6,7 +6,7 @@ import {
   readLoginPath,
   STANDARD_PATH,
 } from "../../../src/agent/login.ts";
-import { openNativeBackend } from "../../../src/isolation/native.ts";
+import { openNativeBackend } from "../../../src/isolation/native/backend.ts";
 import { fakeHost } from "../../fakes/host.ts";
 import { eventually, isAlive, pidsIn } from "../../fixtures/processes.ts";
 

@@ -4,7 +4,7 @@ import { abortable, deadline } from "../../../src/abort.ts";
 import { concat, text, utf8 } from "../../../src/bytes.ts";
 import type { Exit, Process, ScreenSize } from "../../../src/isolation/backend.ts";
 import { openCgroups } from "../../../src/isolation/cgroup.ts";
-import { type NativeBackend, openNativeBackend } from "../../../src/isolation/native.ts";
+import { type NativeBackend, openNativeBackend } from "../../../src/isolation/native/backend.ts";
 import { NATIVE } from "../../../src/isolation/spec.ts";
 import { command, readAll } from "../../contract/isolation.ts";
 import { requireComponent } from "../../fixtures/component.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { eventually, isAlive, pidsIn } from "../../fixtures/processes.ts";
-import { openNativeBackend } from "../../../src/isolation/native.ts";
+import { openNativeBackend } from "../../../src/isolation/native/backend.ts";
 import { openCgroups } from "../../../src/isolation/cgroup.ts";
 import { NATIVE } from "../../../src/isolation/spec.ts";
 import { command } from "../../contract/isolation.ts";

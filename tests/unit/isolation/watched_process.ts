@@ -1,5 +1,5 @@
 /** A process with runs that go on, to be killed by the test. Its argument is a directory to tell in what it started. */
-import { openNativeBackend } from "../../../src/isolation/native.ts";
+import { openNativeBackend } from "../../../src/isolation/native/backend.ts";
 import { openCgroups } from "../../../src/isolation/cgroup.ts";
 import { NATIVE } from "../../../src/isolation/spec.ts";
 import { command, finish } from "../../contract/isolation.ts";

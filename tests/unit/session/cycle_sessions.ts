@@ -2,7 +2,7 @@
 /** Starts and ends a session as often as its argument says, and prints the descriptors and jobs that it leaves. */
 import { utf8 } from "../../../src/bytes.ts";
 import { systemClock } from "../../../src/clock.ts";
-import { openNativeBackend } from "../../../src/isolation/native.ts";
+import { openNativeBackend } from "../../../src/isolation/native/backend.ts";
 import { NATIVE } from "../../../src/isolation/spec.ts";
 import { chooseDialect } from "../../../src/session/dialect.ts";
 import { openSessionTable } from "../../../src/session/table.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { text, utf8 } from "../../../src/bytes.ts";
-import { openDockerBackend } from "../../../src/isolation/docker.ts";
+import { openDockerBackend } from "../../../src/isolation/docker/backend.ts";
 import type { IsolationSpec } from "../../../src/isolation/spec.ts";
 import { chooseDialectInside } from "../../../src/session/dialect.ts";
 import { openSessionShell } from "../../../src/session/shell.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { text, utf8 } from "../../../src/bytes.ts";
-import { type NativeBackend, openNativeBackend } from "../../../src/isolation/native.ts";
+import { type NativeBackend, openNativeBackend } from "../../../src/isolation/native/backend.ts";
 import { NATIVE } from "../../../src/isolation/spec.ts";
 import { chooseDialect } from "../../../src/session/dialect.ts";
 import {

@@ -1,8 +1,8 @@
 /** Sessions of real shells, and what their commands say. */
 import { concat, text, utf8 } from "../../../src/bytes.ts";
 import type { Exit, IsolationBackend, Process } from "../../../src/isolation/backend.ts";
-import { openNativeBackend } from "../../../src/isolation/native.ts";
-import { openNspawnBackend } from "../../../src/isolation/nspawn.ts";
+import { openNativeBackend } from "../../../src/isolation/native/backend.ts";
+import { openNspawnBackend } from "../../../src/isolation/nspawn/backend.ts";
 import { type IsolationSpec, NATIVE } from "../../../src/isolation/spec.ts";
 import { chooseDialect } from "../../../src/session/dialect.ts";
 import { openSessionShell, type SessionShell } from "../../../src/session/shell.ts";
