@@ -5,6 +5,7 @@
  * ends with the file, and nothing of a command is ever read from where the next one stands.
  */
 import { text } from "../bytes.ts";
+import { isExecutable } from "../isolation/executable.ts";
 import { quoteWord } from "../shell_word.ts";
 
 export interface Dialect {
@@ -75,11 +76,7 @@ async function askKind(program: string): Promise<Dialect> {
 
 async function findProgram(name: string, path: string): Promise<string | undefined> {
   for (const folder of path.split(":").filter((folder) => folder.startsWith("/"))) {
-    const found = await Deno.stat(`${folder}/${name}`).then(
-      ({ isFile, mode }) => isFile && ((mode ?? 0) & 0o111) !== 0,
-      () => false,
-    );
-    if (found) return `${folder}/${name}`;
+    if (await isExecutable(`${folder}/${name}`)) return `${folder}/${name}`;
   }
   return undefined;
 }

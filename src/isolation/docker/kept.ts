@@ -1,7 +1,7 @@
 /** A shell that stays, in a container of its own that ends with it. Its named pipes are in there too. */
 import { utf8 } from "../../bytes.ts";
-import { systemClock } from "../../clock.ts";
 import type { Exit, KeptShell, Shell } from "../backend.ts";
+import { within } from "../within.ts";
 import { type Container, type Execution, SHARED } from "./container.ts";
 import { toExit } from "./exit.ts";
 import { readFrames } from "./frames.ts";
@@ -64,9 +64,7 @@ export async function startKeptInContainer(
 
 async function farewell({ wire }: Execution, isOver: () => boolean): Promise<void> {
   await wire.closeWrite().catch(() => {}); // gone
-  for (let waited = 0; !isOver() && waited < FAREWELL_MS; waited += POLL_MS) {
-    await systemClock.sleep(POLL_MS);
-  }
+  await within(FAREWELL_MS, isOver, POLL_MS);
 }
 
 /** Of each process its number, its parent's and its session's; an exec's parent is outside, 0. By builtins alone. */

@@ -1,8 +1,9 @@
 /** One command in a container of its own, as a Process. */
 import { concat, findBytes, text, utf8 } from "../../bytes.ts";
-import { systemClock } from "../../clock.ts";
 import { OpenboxError } from "../../errors.ts";
 import type { Command, Exit, Process, ScreenSize } from "../backend.ts";
+import { asShortArgument, shellArgv } from "../shell_line.ts";
+import { within } from "../within.ts";
 import { type Container, type Execution, SHARED } from "./container.ts";
 import { type Engine, toldRefusal } from "./engine.ts";
 import { readFrames, type Take } from "./frames.ts";
@@ -34,8 +35,6 @@ const WRAPPER = `trap : HUP INT QUIT TERM PIPE ALRM USR1 USR2; echo $$ >${SHARED
 const ON_TERMINAL =
   `echo $$ >${SHARED}/pid; { IFS= read -r _ <${SHARED}/go; } 2>/dev/null; exec "$@"`;
 
-const LONGEST_ARGUMENT = 100_000;
-
 /** Owns the container, also where it throws. */
 export async function startInContainer(
   container: Container,
@@ -44,7 +43,7 @@ export async function startInContainer(
 ): Promise<Process> {
   await using stack = new AsyncDisposableStack();
   stack.use(container);
-  const shell = [...container.entrypoint, "/bin/sh", ...await shellArguments(line, container)];
+  const shell = [...container.entrypoint, ...await shellCommand(line, container)];
   const mark = `\x16${crypto.randomUUID()}`;
   if (terminal) await container.ask("mkfifo go 2>/dev/null");
   const execution = stack.use(
@@ -67,22 +66,11 @@ export async function startInContainer(
   }
 }
 
-/** Undefined where it cannot be an argument: those are text, and of 128 KiB at most. */
-async function shellArguments(line: Uint8Array, container: Container): Promise<string[]> {
-  const argument = line.length <= LONGEST_ARGUMENT ? decode(line) : undefined;
-  if (argument !== undefined) {
-    return ["-c", ...(/^[-+]/.test(argument) ? ["--"] : []), argument]; // or it would be an option
-  }
+async function shellCommand(line: Uint8Array, container: Container): Promise<string[]> {
+  const argument = asShortArgument(line);
+  if (argument !== undefined) return shellArgv(argument);
   await putFile(container, "line", line);
-  return ["-c", `. ${SHARED}/line`];
-}
-
-function decode(line: Uint8Array): string | undefined {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(line);
-  } catch {
-    return undefined;
-  }
+  return shellArgv(`. ${SHARED}/line`);
 }
 
 /** By an exec of its own, of any length. */
@@ -198,13 +186,7 @@ async function ownExecution(
     const answer = await container.ask("set -- /proc/[0-9]*; echo $#");
     return answer === undefined || Number(answer.lines[0]) <= OURS;
   }
-  async function goneWithin(ms: number): Promise<boolean> {
-    for (const deadline = performance.now() + ms; !await isGone();) {
-      if (performance.now() > deadline) return false;
-      await systemClock.sleep(POLL_MS);
-    }
-    return true;
-  }
+  const goneWithin = (ms: number) => within(ms, isGone, POLL_MS);
   async function endTree(): Promise<void> {
     if (screen) {
       signalAll("HUP");

@@ -12,6 +12,7 @@ import { requireConfinable } from "../confinement.ts";
 import { startKeptShell } from "./kept.ts";
 import { ownProcess } from "./process.ts";
 import { LineFiles, startShell } from "./shell.ts";
+import { isExecutable } from "../executable.ts";
 import type { IsolationSpec } from "../spec.ts";
 
 /** Disposing it ends the commands that still go on. */
@@ -48,9 +49,6 @@ export async function openNativeBackend(
     [Symbol.asyncDispose]: () => launcher[Symbol.asyncDispose](),
   };
 }
-
-const isExecutable = (path: string): Promise<boolean> =>
-  Deno.stat(path).then(({ isFile, mode }) => isFile && ((mode ?? 0) & 0o111) !== 0, () => false);
 
 function check(
   spec: IsolationSpec,

@@ -1,7 +1,7 @@
 /** A shell that stays on the machine itself: its tree, its named pipes, and the end of all of it. */
 import { text, utf8 } from "../../bytes.ts";
-import { systemClock } from "../../clock.ts";
 import type { Account, Exit, KeptShell, Shell } from "../backend.ts";
+import { within } from "../within.ts";
 import { type Cgroup, type Cgroups, createCgroup, joining } from "../cgroup.ts";
 import { openTo, requireDirectory, startAs } from "./account.ts";
 import { exitOf, groupExists, sendSignal } from "./process.ts";
@@ -170,7 +170,7 @@ class NativeTree implements ShellTree {
     if (!this.#exited) sendSignal(this.#pid, "SIGKILL");
   }
   async end(): Promise<void> {
-    await this.#within(FAREWELL_MS, () => this.#exited);
+    await within(FAREWELL_MS, () => this.#exited, POLL_MS);
     // where there is no asking, its group still ends
     const outside = this.#cgroup ? [] : await listDescendants(this.#pid).catch(() => []);
     if (!this.#exited || groupExists(this.#pid)) sendSignal(-this.#pid, "SIGKILL");
@@ -179,12 +179,6 @@ class NativeTree implements ShellTree {
     this.#cgroup?.signal("SIGKILL");
     // where PID 1 is slow to reap, a group of zombies exists on; a cgroup does not count them
     const isGone = () => this.#cgroup ? this.#cgroup.isEmpty() : !groupExists(this.#pid);
-    await this.#within(KILL_MS, () => this.#exited && isGone());
-  }
-  async #within(ms: number, isTrue: () => boolean): Promise<void> {
-    for (const deadline = performance.now() + ms; !isTrue();) {
-      if (performance.now() > deadline) return;
-      await systemClock.sleep(POLL_MS);
-    }
+    await within(KILL_MS, () => this.#exited && isGone(), POLL_MS);
   }
 }

@@ -1,8 +1,8 @@
 /** A started shell as a Process: its streams, its end, and the end of whatever it started. */
 import process from "node:process";
 import { text } from "../../bytes.ts";
-import { systemClock } from "../../clock.ts";
 import type { Exit, Process } from "../backend.ts";
+import { within } from "../within.ts";
 import type { StartedShell } from "./shell.ts";
 import { type Output, readOutput, silentOutput } from "../output.ts";
 import type { Watchdog } from "../watchdog.ts";
@@ -64,13 +64,7 @@ export function ownProcess(
   let jobs: readonly number[] = [];
   // where PID 1 is slow to reap, a group of zombies exists on; a cgroup does not count them
   const isGone = () => exited && (inCgroup ? cgroup!.isEmpty() : ![pid, ...jobs].some(groupExists));
-  async function goneWithin(ms: number): Promise<boolean> {
-    for (const deadline = performance.now() + ms; !isGone();) {
-      if (performance.now() > deadline) return false;
-      await systemClock.sleep(POLL_MS);
-    }
-    return true;
-  }
+  const goneWithin = (ms: number) => within(ms, isGone, POLL_MS);
   async function endTree(): Promise<void> {
     toldToEnd = true;
     // once to each: a handler of SIGTERM must not run twice

@@ -5,6 +5,7 @@ import type { Account, Command } from "../backend.ts";
 import { type Cgroup, type Cgroups, createCgroup, joining } from "../cgroup.ts";
 import { giveTo, openTo, requireDirectory, startAs } from "./account.ts";
 import type { Pty, Ptys } from "../pty.ts";
+import { asArgument, shellArgv } from "../shell_line.ts";
 
 export interface StartedShell {
   readonly child: Deno.ChildProcess;
@@ -83,15 +84,6 @@ async function whyNotIn(cwd: string | undefined, error: unknown): Promise<string
   }
 }
 
-/** Undefined where it cannot be one: an argument is text in Deno. */
-export function asArgument(line: Uint8Array): string | undefined {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(line);
-  } catch {
-    return undefined;
-  }
-}
-
 /**
  * A session's leader that opens a terminal has it as the controlling one from then on. It is the shell
  * itself that does so, since what started it is not in the session; where it fails the shell ends.
@@ -121,11 +113,6 @@ function spawn(
     throw error;
   }
 }
-
-/** What begins like an option of the shell would be one. */
-const shellArgv = (line: string): string[] => [
-  ...["/bin/sh", "-c", ...(/^[-+]/.test(line) ? ["--"] : []), line],
-];
 
 export interface LeaderOptions {
   /** As `findSetsid` has it. */

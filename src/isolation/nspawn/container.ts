@@ -14,8 +14,9 @@ import { type Cgroup, createCgroup, joining } from "../cgroup.ts";
 import { unsettable } from "../command_check.ts";
 import type { Launcher } from "../launcher.ts";
 import { exitOf } from "../native/process.ts";
-import { asArgument, startLeader } from "../native/shell.ts";
+import { startLeader } from "../native/shell.ts";
 import type { Pty } from "../pty.ts";
+import { asShortArgument, shellArgv } from "../shell_line.ts";
 
 /** What its first shell starts. */
 export type Payload =
@@ -152,16 +153,11 @@ async function writeFiles(
   await write(BEGIN, utf8(beginScript(place)));
   if ("argv" in payload) return payload.argv;
   const { line } = payload;
-  const short = line.length <= MAX_ARGUMENT ? asArgument(line) : undefined;
-  if (short !== undefined) {
-    return ["/bin/sh", "-c", ...(/^[-+]/.test(short) ? ["--"] : []), short];
-  }
+  const short = asShortArgument(line);
+  if (short !== undefined) return shellArgv(short);
   await write(LINE, line);
-  return ["/bin/sh", "-c", `. ${quoteWord(`${directory}/${LINE}`)}`];
+  return shellArgv(`. ${quoteWord(`${directory}/${LINE}`)}`);
 }
-
-/** Of bytes; Linux takes 128 KiB. */
-const MAX_ARGUMENT = 100_000;
 
 /**
  * What a shell says of its child is written down as well: it says something of those that a signal ended,

@@ -1,7 +1,7 @@
 /** A shell that stays in a container, which ends with it. */
 import type { AbortOptions } from "../../abort.ts";
-import { systemClock } from "../../clock.ts";
 import type { Exit, KeptShell, Shell } from "../backend.ts";
+import { within } from "../within.ts";
 import type { Launcher } from "../launcher.ts";
 import { FAREWELL_MS, KILL_MS, ownKeptShell, type ShellTree } from "../native/kept.ts";
 import { sendSignal } from "../native/process.ts";
@@ -65,20 +65,13 @@ class ContainerTree implements ShellTree {
   }
   async end(): Promise<void> {
     const { child, cgroup } = this.#container;
-    if (!await this.#within(FAREWELL_MS, () => this.#ended)) {
+    if (!await within(FAREWELL_MS, () => this.#ended, POLL_MS)) {
       await this.#processes.kill();
-      await this.#within(KILL_MS, () => this.#ended);
+      await within(KILL_MS, () => this.#ended, POLL_MS);
     }
     // nspawn itself may have been killed, and the container lives on
     if (!this.#ended) sendSignal(-child.pid, "SIGKILL");
     cgroup?.signal("SIGKILL");
-    await this.#within(KILL_MS, () => this.#ended && (cgroup?.isEmpty() ?? true));
-  }
-  async #within(ms: number, isTrue: () => boolean): Promise<boolean> {
-    for (const deadline = performance.now() + ms; !isTrue();) {
-      if (performance.now() > deadline) return false;
-      await systemClock.sleep(POLL_MS);
-    }
-    return true;
+    await within(KILL_MS, () => this.#ended && (cgroup?.isEmpty() ?? true), POLL_MS);
   }
 }

@@ -1,6 +1,6 @@
 /** A command in a container as a Process: signals for what it started, and the end of all of it. */
-import { systemClock } from "../../clock.ts";
 import type { Process } from "../backend.ts";
+import { within } from "../within.ts";
 import type { Container } from "./container.ts";
 import { ContainerProcesses } from "./processes.ts";
 
@@ -15,13 +15,7 @@ export function ownContainer(nspawn: Process, container: Container): Process {
   const processes = new ContainerProcesses(child.pid, cgroup);
   let ended = false;
   const exit = container.exit.finally(() => ended = true);
-  const endedWithin = async (ms: number): Promise<boolean> => {
-    for (const deadline = performance.now() + ms; !ended;) {
-      if (performance.now() > deadline) return false;
-      await systemClock.sleep(POLL_MS);
-    }
-    return true;
-  };
+  const endedWithin = (ms: number) => within(ms, () => ended, POLL_MS);
   async function endAll(): Promise<void> {
     if (pty) {
       await processes.signal("SIGHUP");
