@@ -9,8 +9,8 @@ import {
   formatSize,
   type Limit,
   type Net,
-  NETS,
   requireHeld,
+  requireNet,
   writtenLimits,
 } from "../isolation/confinement.ts";
 import type { IsolationSpec } from "../isolation/spec.ts";
@@ -186,12 +186,7 @@ function allowCaps(asked: Confinement, rules: AgentRules): Confinement {
 /** Where none is asked for and the isolation's own is not allowed, the next one that is. */
 function allowNet(asked: Net | undefined, kind: IsolationSpec["kind"], rules: AgentRules): Net {
   const allowed = rules.nets[kind];
-  const known = NETS[kind];
-  if (asked !== undefined && !known.includes(asked)) {
-    throw new OpenboxError("limit_unsupported", `--net ${asked} cannot be had in ${kind}`, {
-      hint: `it has ${known.join(" and ")}`,
-    });
-  }
+  if (asked !== undefined) requireNet(kind, asked);
   const net = asked ?? allowed[0];
   if (net !== undefined && allowed.includes(net)) return net;
   const what = asked === undefined

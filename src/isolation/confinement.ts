@@ -50,14 +50,18 @@ export function requireConfinable(kind: Kind, asked: Confinement = {}): void {
     kind,
     [...writtenLimits(asked).keys()].filter((limit) => limit !== "net"),
   );
-  if (asked.net !== undefined && !NETS[kind].includes(asked.net)) {
-    throw new OpenboxError("limit_unsupported", `--net ${asked.net} cannot be had in ${kind}`, {
-      hint: `it has ${NETS[kind].join(" and ")}`,
-    });
-  }
+  if (asked.net !== undefined) requireNet(kind, asked.net);
   if (asked.untrusted && kind !== "docker") {
     throw new OpenboxError("limit_unsupported", `${kind} has no profile for untrusted code`);
   }
+}
+
+/** Throws `limit_unsupported` where no command can have this network in there. */
+export function requireNet(kind: Kind, net: Net): void {
+  if (NETS[kind].includes(net)) return;
+  throw new OpenboxError("limit_unsupported", `--net ${net} cannot be had in ${kind}`, {
+    hint: `it has ${NETS[kind].join(" and ")}`,
+  });
 }
 
 const LIMITS: Readonly<Record<Limit, keyof Confinement>> = {
