@@ -36,7 +36,7 @@ export interface BootstrapOptions {
 
 export async function bootstrap(store: Store, options: BootstrapOptions): Promise<Bootstrap> {
   const { settings, now } = options;
-  const user = await store.firstUser() ?? await store.createAccount(FIRST_USER, now);
+  const user = await store.ensureFirstUser(FIRST_USER, now);
   if (settings.kind !== "make") {
     await addGivenToken(store, user, await givenToken(settings), now);
     return { first: { kind: "known" }, tokenUsed: () => {} };

@@ -15,6 +15,7 @@ import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
 import { createApp } from "./app.ts";
+import { createDoor } from "./door.ts";
 import {
   type Bootstrap,
   bootstrap,
@@ -58,16 +59,23 @@ export async function startControl(
 ): Promise<RunningControl> {
   const { clock } = host;
   await using stack = new AsyncDisposableStack();
-  const store = stack.use(overrides.store ?? await openStore(settings, clock));
-  const firstStart = await store.firstUser() === undefined;
+  const door = createDoor();
+  const tls = settings.tls && await readTlsPair(settings.tls);
+  const listenNow = () => listen(door, { address: settings.listen, tls });
+  const shared = settings.database.kind === "postgres";
+  await using early = new AsyncDisposableStack();
+  // a database elsewhere may be away for long: until it is there, the door says so
+  const listening = shared ? early.use(await listenNow()) : undefined;
+  const store = stack.use(overrides.store ?? await openStore(settings, host));
+  // of several control planes on one database each would make keys of its own: there they are given
+  const firstStart = !shared && await store.firstUser() === undefined;
   const keys = await loadCaKeys(settings.ca, { firstStart });
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
   const authority = createCertAuthority({ keys, nextSerial });
-  const tls = settings.tls && await readTlsPair(settings.tls);
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
   let first = NOT_YET;
-  const app = createApp({
+  door.open(createApp({
     store,
     authority,
     clock,
@@ -79,9 +87,11 @@ export async function startControl(
     ),
     refusals: createRateLimit({ perSecond: perMinute / 60, burst: perMinute }, clock),
     tokenUsed: (token) => first.tokenUsed(token),
-  });
+  }));
   stack.use(flushing(store, clock));
-  const server = stack.use(await listen(app, { address: settings.listen, tls }));
+  const server = listening ?? early.use(await listenNow());
+  // what is being answered needs all the rest: it ends first
+  stack.use(early.move());
   // after the port is ours: a token shown by a start that fails would be lost
   first = await bootstrap(store, {
     settings: settings.bootstrap,
@@ -121,8 +131,12 @@ export async function runControl(settings: ControlSettings, host: Host): Promise
 
 async function openStore(
   { database, newToken: user }: ControlSettings,
-  clock: Clock,
+  { clock, signal }: Host,
 ): Promise<Store> {
+  if (database.kind === "postgres") {
+    const { openPostgresStore } = await import("../store/postgres.ts");
+    return await openPostgresStore(database.dsn, { clock, signal });
+  }
   const mustExist = user !== undefined;
   // in the home the directory is made with it; an empty file is an empty database
   if (database.kind === "home" && !mustExist) await createPrivateFile(database.path, "");
@@ -199,9 +213,9 @@ function startLines({ address, url, caFingerprint, firstToken }: RunningControl)
   return lines.join("\n") + "\n";
 }
 
-/** The database knows one writer: with the control plane running this is refused. */
+/** A SQLite database knows one writer: with the control plane running this is refused. */
 async function printNewToken(name: string, settings: ControlSettings, host: Host): Promise<void> {
-  await using store = await openStore(settings, host.clock);
+  await using store = await openStore(settings, host);
   const [user, ...others] = await store.usersNamed(name);
   if (!user) {
     throw new OpenboxError("not_found", `There is no user ${JSON.stringify(name)}`, {

@@ -6,7 +6,8 @@ import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
 import { newAccountId, newTokenId, newUserId } from "../ids.ts";
-import { HeldTimes } from "./held_times.ts";
+import { type Held, HeldTimes } from "./held_times.ts";
+import { isPostgres, lock } from "./lock.ts";
 import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
 import {
@@ -21,69 +22,58 @@ import {
 import type { Candidate, Store, Target, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
+import { type HeldColumn, writeHeld } from "./write_held.ts";
 
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
 const FLUSH_BATCH = 500;
 
+export interface SqlStoreOptions {
+  /** Runs the work of one call, within its time, and again where the database undid it. */
+  attempt<T>(work: () => Promise<T>): Promise<T>;
+}
+
 /** The store owns `db` and closes it. Its schema must be there (`migrate`). */
-export function createSqlStore(db: Kysely<Tables>): Store {
+export function createSqlStore(
+  db: Kysely<Tables>,
+  { attempt }: SqlStoreOptions = { attempt: (work) => work() },
+): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
   const hot = compileHotQueries(db);
 
   const single = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
-      return await work();
+      return await attempt(work);
     } catch (error) {
       throw asStoreError(error);
     }
   };
+  // whatever changes something is one, also a single statement: its server may go on with that when the
+  // connection is gone, but only we commit
   const transaction = <T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> =>
     single(() => db.transaction().execute(work));
 
   async function flush(): Promise<void> {
-    await seen.flush((times) =>
-      transaction(async (tx) => {
-        for (const [id, at] of times) await tx.executeQuery(bind(hot.writeSeen, at, id));
-      }).then(nextTurn), FLUSH_BATCH);
-    await used.flush((times) =>
-      transaction(async (tx) => {
-        for (const [id, at] of times) await tx.executeQuery(bind(hot.writeUsed, at, id));
-      }).then(nextTurn), FLUSH_BATCH);
-    await sessionsUsed.flush((times) =>
-      transaction(async (tx) => {
-        for (const [id, at] of times) {
-          const [userId, name] = id.split(" ");
-          await tx.updateTable("sessions").set({ last_used_at: at })
-            .where("user_id", "=", userId!).where("name", "=", name!)
-            .where("last_used_at", "<", at).execute();
-        }
-      }).then(nextTurn), FLUSH_BATCH);
+    const write = (column: HeldColumn) => (times: readonly Held[]) =>
+      transaction((tx) => writeHeld(tx, column, times)).then(nextTurn);
+    await seen.flush(write("nodes"), FLUSH_BATCH);
+    await used.flush(write("user_tokens"), FLUSH_BATCH);
+    await sessionsUsed.flush(write("sessions"), FLUSH_BATCH);
   }
 
   return {
     async ping() {
-      await single(() => db.executeQuery(bind(hot.ping)));
+      const { rows } = await single(() => db.executeQuery(bind(hot.ping)));
+      if (rows.length === 0) throw asStoreError(new Error("The database takes no writes"));
     },
 
-    createAccount: (userName, now) =>
-      transaction(async (tx) => {
-        const user: User = { accountId: newAccountId(), id: newUserId(), name: userName };
-        await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now })
-          .execute();
-        await tx.insertInto("users").values({
-          id: user.id,
-          account_id: user.accountId,
-          name: user.name,
-          created_at: now,
-        }).execute();
-        return user;
-      }),
+    createAccount: (userName, now) => transaction((tx) => createAccount(tx, userName, now)),
 
-    firstUser: () =>
-      single(async () => {
-        const row = await db.selectFrom("users").selectAll()
-          .orderBy("created_at").orderBy("id").limit(1).executeTakeFirst();
-        return row && toUser(row);
+    firstUser: () => single(() => readFirstUser(db)),
+
+    ensureFirstUser: (userName, now) =>
+      transaction(async (tx) => {
+        await lock(tx, "first user");
+        return await readFirstUser(tx) ?? await createAccount(tx, userName, now);
       }),
 
     usersNamed: (name) =>
@@ -139,8 +129,8 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       }),
 
     async addEnrollToken(token) {
-      await single(() =>
-        db.insertInto("enroll_tokens").values({
+      await transaction((tx) =>
+        tx.insertInto("enroll_tokens").values({
           id: newTokenId(),
           account_id: token.accountId,
           hash: tokenHash(token.secret),
@@ -171,8 +161,8 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         ...(bootId !== undefined && bootId !== node.bootId && { boot_id: bootId }),
       };
       if (Object.keys(changed).length > 0) {
-        await single(() =>
-          db.updateTable("nodes").set(changed)
+        await transaction((tx) =>
+          tx.updateTable("nodes").set(changed)
             .where("account_id", "=", node.accountId).where("id", "=", node.id)
             .where("deleted_at", "is", null).execute()
         );
@@ -181,8 +171,8 @@ export function createSqlStore(db: Kysely<Tables>): Store {
     },
 
     async recordHostCert(accountId, nodeId, cert) {
-      await single(() =>
-        db.updateTable("nodes").set({
+      await transaction((tx) =>
+        tx.updateTable("nodes").set({
           cert_serial: Number(cert.serial),
           cert_valid_after: cert.validAfter,
           cert_valid_before: cert.validBefore,
@@ -245,6 +235,8 @@ export function createSqlStore(db: Kysely<Tables>): Store {
 
     bindSession: (user, name, wanted, now) =>
       transaction(async (tx) => {
+        // between two statements, what another transaction did can be seen
+        await lock(tx, `session ${user.id} ${name}`);
         const created = await insertBinding(tx, user, name, wanted, now);
         return { ...(await readBinding(tx, user, name, seen))!, created };
       }),
@@ -258,13 +250,13 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       transaction((tx) => recordReports(tx, node, reports, now)),
 
     reserveSerials: (count, now) =>
-      single(async () => {
-        // one statement, so that two callers cannot read the same end
+      transaction(async (tx) => {
+        await lock(tx, "serials");
         const { rows } = await sql<{ first: number }>`
           insert into serial_blocks (first, account_id, size, reserved_at)
           select coalesce((select first + size from serial_blocks order by first desc limit 1), 1),
             null, ${count}, ${now}
-          returning first`.execute(db);
+          returning first`.execute(tx);
         return BigInt(rows[0]!.first);
       }),
 
@@ -278,6 +270,24 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       }
     },
   };
+}
+
+async function createAccount(tx: Transaction<Tables>, name: string, now: number): Promise<User> {
+  const user: User = { accountId: newAccountId(), id: newUserId(), name };
+  await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now }).execute();
+  await tx.insertInto("users").values({
+    id: user.id,
+    account_id: user.accountId,
+    name,
+    created_at: now,
+  }).execute();
+  return user;
+}
+
+async function readFirstUser(db: Kysely<Tables>): Promise<User | undefined> {
+  const row = await db.selectFrom("users").selectAll()
+    .orderBy("created_at").orderBy("id").limit(1).executeTakeFirst();
+  return row && toUser(row);
 }
 
 const toUser = (row: Tables["users"]): User => ({
@@ -310,7 +320,11 @@ function compileHotQueries(db: Kysely<Tables>) {
     .select(["nodes.id", "name", "addr", "host_key as hostKey", "last_seen_at as lastSeenAt"])
     .where("nodes.account_id", "=", "").where("deleted_at", "is", null);
   return {
-    ping: db.selectFrom("schema_migrations").select("name").compile(),
+    ping: isPostgres(db)
+      // it may have become a standby since we connected
+      ? db.selectFrom("schema_migrations").select("name")
+        .where(sql`current_setting('transaction_read_only')`, "=", sql.lit("off")).compile()
+      : db.selectFrom("schema_migrations").select("name").compile(),
     userByToken: db.selectFrom("user_tokens").innerJoin("users", "users.id", "user_tokens.user_id")
       .select([
         "user_tokens.account_id as accountId",
@@ -328,9 +342,6 @@ function compileHotQueries(db: Kysely<Tables>) {
       .where("node_tags.account_id", "=", "").where("tag", "=", "").compile(),
     candidatesByNode: candidates
       .where(({ eb }) => eb("nodes.id", "=", "").or("name", "=", "")).compile(),
-    writeSeen: db.updateTable("nodes").set({ last_seen_at: 0 }).where("id", "=", "").compile(),
-    writeUsed: db.updateTable("user_tokens").set({ last_used_at: 0 }).where("id", "=", "")
-      .compile(),
   };
 }
 type HotQueries = ReturnType<typeof compileHotQueries>;

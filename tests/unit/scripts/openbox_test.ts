@@ -101,6 +101,18 @@ Deno.test("the control plane may start nothing and sees its home and the folders
   assert.equal(value(flags, "--allow-write"), "/srv/box,/data/openbox.db");
 });
 
+Deno.test("STO-16: the address of a Postgres is no path, and is not in Deno's arguments", async () => {
+  const dsn =
+    "postgres://u:hunter2@db.example.com/box?sslmode=verify-full&sslrootcert=%2Fetc/pg%2Fca.crt&options=x";
+  for (const args of [["control"], ["control", "--db", dsn], ["control", `--db=${dsn}`]]) {
+    const env = { OPENBOX_HOME: "/srv/box", ...(args.length === 1 && { OPENBOX_DB: dsn }) };
+    const { flags } = await call(args, { env });
+    assert.equal(value(flags, "--allow-read"), "/srv/box,/etc/pg");
+    assert.equal(value(flags, "--allow-write"), "/srv/box");
+    assert.doesNotMatch(flags.join(" "), /hunter2|postgres:/);
+  }
+});
+
 Deno.test("the CLI writes only in its home and starts only stty, also where a command names a mode", async () => {
   const { flags } = await call(["-t", "x", "control"], { env: { HOME: "/home/me" } });
   assert.equal(value(flags, "--allow-write"), "/home/me/.openbox");
