@@ -290,21 +290,41 @@ export function createSqlStore(db: Kysely<Tables>): Store {
 
     recordAudit: gatherAudit((entries) => transaction((tx) => appendAudit(tx, writer, entries))),
 
-    auditRecords: (accountId, { after, limit, since, installation = false }) =>
+    auditRecords: (accountId, query) =>
       single(async () => {
-        let query = db.selectFrom("audit").selectAll().where("seq", ">", after)
+        const { after, limit, since, newest = false, installation = false } = query;
+        let wanted = db.selectFrom("audit").selectAll().where("seq", ">", after)
           .where(({ eb }) =>
             installation
               ? eb("account_id", "=", accountId).or("account_id", "is", null)
               : eb("account_id", "=", accountId)
           );
-        if (since !== undefined) query = query.where("at", ">=", since);
-        return (await query.orderBy("seq").limit(limit).execute()).map(auditRecord);
+        if (since !== undefined) wanted = wanted.where("at", ">=", since);
+        const rows = await wanted.orderBy("seq", newest ? "desc" : "asc").limit(limit).execute();
+        return (newest ? rows.reverse() : rows).map(auditRecord);
       }),
 
     auditHead: () => transaction(readHead),
 
     verifyAudit: (options) => single(() => verifyAudit(db, options)),
+
+    namesOf: (accountId, ids) =>
+      single(async () => {
+        if (ids.length === 0) return new Map();
+        const users = db.selectFrom("users").select(["id", "name"])
+          .where("account_id", "=", accountId).where("id", "in", ids);
+        const nodes = db.selectFrom("nodes").select(["id", "name"])
+          .where("account_id", "=", accountId).where("id", "in", ids);
+        const rows = await users.unionAll(nodes).execute();
+        return new Map(rows.map(({ id, name }) => [id, name]));
+      }),
+
+    isFirstAccount: (accountId) =>
+      single(async () => {
+        const first = await db.selectFrom("accounts").select("account_id")
+          .orderBy("created_at").orderBy("account_id").limit(1).executeTakeFirst();
+        return first?.account_id === accountId;
+      }),
 
     flush,
 

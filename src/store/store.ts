@@ -145,10 +145,11 @@ export interface Session extends SessionRef {
   readonly nodeSeenAt: number;
 }
 
-/** Which records, at most `limit`, of those behind the record `after`. */
+/** Which records: the first `limit` behind the record `after`, or the last ones. */
 export interface AuditQuery {
   readonly after: number;
   readonly limit: number;
+  readonly newest?: boolean;
   /** Epoch milliseconds. */
   readonly since?: number;
   readonly installation?: boolean;
@@ -254,8 +255,17 @@ export interface Store extends AsyncDisposable {
   /** In their order; `installation`: with the records that belong to no account. */
   auditRecords(accountId: string, query: AuditQuery): Promise<readonly AuditRecord[]>;
   auditHead(): Promise<AuditHead>;
-  /** Recomputes the whole chain, of all accounts. Rejects with the signal's reason when that aborts. */
-  verifyAudit(options: AbortOptions): Promise<AuditCheck>;
+  /**
+   * Recomputes the whole chain, of all accounts; `kept` are heads that were written down elsewhere, which
+   * must be part of it. Rejects with the signal's reason when that aborts.
+   */
+  verifyAudit(
+    options: AbortOptions & { readonly kept?: readonly AuditHead[] },
+  ): Promise<AuditCheck>;
+  /** Of users and nodes of the account, removed ones too; an unknown id has none. */
+  namesOf(accountId: string, ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** The one that also answers for the installation. */
+  isFirstAccount(accountId: string): Promise<boolean>;
 
   /**
    * Writes the times that were only held: when nodes were heard, and tokens and sessions used. Reads
