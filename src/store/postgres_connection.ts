@@ -154,6 +154,14 @@ const driverOptions = ({ user, password, database, applicationName, options }: P
   keep_alive: 0,
   connection: { application_name: applicationName, ...(options !== undefined && { options }) },
   // int8: our numbers are times and serials, far below 2^53
-  types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
+  types: {
+    bigint: { to: 20, from: [20], parse: Number, serialize: String },
+    bytea: {
+      to: 17,
+      from: [17],
+      parse: (text: string) => Uint8Array.fromHex(text.slice(2)),
+      serialize: (bytes: Uint8Array) => `\\x${bytes.toHex()}`,
+    },
+  },
   onnotice: () => {},
 });

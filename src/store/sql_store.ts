@@ -5,7 +5,9 @@
 import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
-import { newAccountId, newTokenId, newUserId } from "../ids.ts";
+import { newAccountId, newProcessId, newTokenId, newUserId } from "../ids.ts";
+import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
+import { gatherAudit } from "./gather_audit.ts";
 import { type Held, HeldTimes } from "./held_times.ts";
 import { isPostgres, lock } from "./lock.ts";
 import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
@@ -22,6 +24,7 @@ import {
 import type { Candidate, Store, Target, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
+import { verifyAudit } from "./verify_audit.ts";
 import { type HeldColumn, writeHeld } from "./write_held.ts";
 
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
@@ -39,6 +42,8 @@ export function createSqlStore(
 ): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
   const hot = compileHotQueries(db);
+  const writer: AuditWriter = { process: newProcessId(), uptimeMs: () => performance.now() };
+  const append = (tx: Transaction<Tables>, entry: AuditEntry) => appendAudit(tx, writer, [entry]);
 
   const single = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -60,20 +65,40 @@ export function createSqlStore(
     await sessionsUsed.flush(write("sessions"), FLUSH_BATCH);
   }
 
+  async function createAccount(
+    tx: Transaction<Tables>,
+    name: string,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<User> {
+    const user: User = { accountId: newAccountId(), id: newUserId(), name };
+    await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now })
+      .execute();
+    await tx.insertInto("users").values({
+      id: user.id,
+      account_id: user.accountId,
+      name,
+      created_at: now,
+    }).execute();
+    await append(tx, { ...audit, accountId: user.accountId, subject: user.id });
+    return user;
+  }
+
   return {
     async ping() {
       const { rows } = await single(() => db.executeQuery(bind(hot.ping)));
       if (rows.length === 0) throw asStoreError(new Error("The database takes no writes"));
     },
 
-    createAccount: (userName, now) => transaction((tx) => createAccount(tx, userName, now)),
+    createAccount: (userName, now, audit) =>
+      transaction((tx) => createAccount(tx, userName, now, audit)),
 
     firstUser: () => single(() => readFirstUser(db)),
 
-    ensureFirstUser: (userName, now) =>
+    ensureFirstUser: (userName, now, audit) =>
       transaction(async (tx) => {
         await lock(tx, "first user");
-        return await readFirstUser(tx) ?? await createAccount(tx, userName, now);
+        return await readFirstUser(tx) ?? await createAccount(tx, userName, now, audit);
       }),
 
     usersNamed: (name) =>
@@ -91,7 +116,7 @@ export function createSqlStore(
         return token !== undefined;
       }),
 
-    addUserToken: (user, token) =>
+    addUserToken: (user, token, audit) =>
       transaction(async (tx) => {
         const id = newTokenId(), hash = tokenHash(token.token);
         const known = await tx.selectFrom("user_tokens").select("id").where("hash", "=", hash)
@@ -107,6 +132,7 @@ export function createSqlStore(
           expires_at: token.expiresAt,
           last_used_at: null,
         }).execute();
+        await append(tx, { ...audit, accountId: user.accountId, subject: id });
         return id;
       }),
 
@@ -128,10 +154,11 @@ export function createSqlStore(
         };
       }),
 
-    async addEnrollToken(token) {
-      await transaction((tx) =>
-        tx.insertInto("enroll_tokens").values({
-          id: newTokenId(),
+    addEnrollToken: (token, audit) =>
+      transaction(async (tx) => {
+        const id = newTokenId();
+        await tx.insertInto("enroll_tokens").values({
+          id,
           account_id: token.accountId,
           hash: tokenHash(token.secret),
           tags: JSON.stringify(token.tags),
@@ -140,11 +167,16 @@ export function createSqlStore(
           expires_at: token.expiresAt,
           used_at: null,
           used_by: null,
-        }).execute()
-      );
-    },
+        }).execute();
+        await append(tx, { ...audit, accountId: token.accountId, subject: id });
+      }),
 
-    registerNode: (registration) => transaction((tx) => registerNode(tx, registration)),
+    registerNode: (registration, audit) =>
+      transaction(async (tx) => {
+        const node = await registerNode(tx, registration);
+        await append(tx, { ...audit, accountId: node.accountId, subject: node.id });
+        return node;
+      }),
 
     nodeByToken: (token) =>
       single(async () => {
@@ -170,22 +202,22 @@ export function createSqlStore(
       seen.mark(node.id, now);
     },
 
-    async recordHostCert(accountId, nodeId, cert) {
-      await transaction((tx) =>
-        tx.updateTable("nodes").set({
+    recordHostCert: (accountId, nodeId, cert, audit) =>
+      transaction(async (tx) => {
+        await tx.updateTable("nodes").set({
           cert_serial: Number(cert.serial),
           cert_valid_after: cert.validAfter,
           cert_valid_before: cert.validBefore,
-        }).where("account_id", "=", accountId).where("id", "=", nodeId).execute()
-      );
-    },
+        }).where("account_id", "=", accountId).where("id", "=", nodeId).execute();
+        await append(tx, { ...audit, accountId });
+      }),
 
     nodes: (accountId, { tag }) => transaction((tx) => readNodes(tx, accountId, { tag }, seen)),
 
     node: (accountId, id) =>
       transaction(async (tx) => (await readNodes(tx, accountId, { id }, seen))[0]),
 
-    updateNode: (accountId, id, { name, tags }) =>
+    updateNode: (accountId, id, { name, tags }, audit) =>
       transaction(async (tx) => {
         const updated = await tx.updateTable("nodes").set({ name })
           .where("account_id", "=", accountId).where("id", "=", id)
@@ -193,17 +225,20 @@ export function createSqlStore(
         if (updated.numUpdatedRows === 0n) return undefined;
         await removeTags(tx, accountId, id);
         await insertTags(tx, accountId, id, tags);
+        await append(tx, { ...audit, accountId });
         return (await readNodes(tx, accountId, { id }, seen))[0];
       }),
 
-    deleteNode: (accountId, id, now) =>
+    deleteNode: (accountId, id, now, audit) =>
       transaction(async (tx) => {
+        await lock(tx, id);
         const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
           .where("account_id", "=", accountId).where("id", "=", id)
           .where("deleted_at", "is", null).executeTakeFirst();
         if (deleted.numUpdatedRows === 0n) return false;
         await removeTags(tx, accountId, id);
         await removeBindingsOf(tx, accountId, id);
+        await append(tx, { ...audit, accountId });
         return true;
       }),
 
@@ -233,18 +268,27 @@ export function createSqlStore(
         return binding;
       }),
 
-    bindSession: (user, name, wanted, now) =>
+    bindSession: (user, name, wanted, now, audit) =>
       transaction(async (tx) => {
-        // between two statements, what another transaction did can be seen
-        await lock(tx, `session ${user.id} ${name}`);
+        // no node is deleted while a session is being bound to it
+        await lock(tx, wanted.nodeId);
         const created = await insertBinding(tx, user, name, wanted, now);
-        return { ...(await readBinding(tx, user, name, seen))!, created };
+        if (created) await append(tx, { ...audit, accountId: user.accountId });
+        const binding = await readBinding(tx, user, name, seen);
+        if (binding) return { ...binding, created };
+        throw new OpenboxError("conflict", `The session ${name} was ended just now`, {
+          hint: "try again",
+        });
       }),
 
     sessions: (user) => transaction((tx) => readSessions(tx, user, { seen, used: sessionsUsed })),
 
-    unbindSession: (user, name, options) =>
-      transaction((tx) => removeBinding(tx, user, name, options)),
+    unbindSession: (user, name, options, audit) =>
+      transaction(async (tx) => {
+        const removed = await removeBinding(tx, user, name, options);
+        if (removed) await append(tx, { ...audit, accountId: user.accountId });
+        return removed;
+      }),
 
     recordSessions: (node, reports, now) =>
       transaction((tx) => recordReports(tx, node, reports, now)),
@@ -260,6 +304,52 @@ export function createSqlStore(
         return BigInt(rows[0]!.first);
       }),
 
+    recordAudit: gatherAudit((entries) => transaction((tx) => appendAudit(tx, writer, entries))),
+
+    auditRecords: (accountId, query) =>
+      single(async () => {
+        const { after, limit, since, newest = false, installation = false } = query;
+        let wanted = db.selectFrom("audit").selectAll().where("seq", ">", after)
+          .where(({ eb }) =>
+            installation
+              ? eb("account_id", "=", accountId).or("account_id", "is", null)
+              : eb("account_id", "=", accountId)
+          );
+        if (since !== undefined) wanted = wanted.where("at", ">=", since);
+        const rows = await wanted.orderBy("seq", newest ? "desc" : "asc").limit(limit).execute();
+        return (newest ? rows.reverse() : rows).map(auditRecord);
+      }),
+
+    auditHead: () => transaction(readHead),
+
+    verifyAudit: (options) =>
+      verifyAudit(
+        (after, limit) =>
+          single(() =>
+            db.selectFrom("audit").selectAll().where("seq", ">", after).orderBy("seq").limit(limit)
+              .execute()
+          ),
+        options,
+      ),
+
+    namesOf: (accountId, ids) =>
+      single(async () => {
+        if (ids.length === 0) return new Map();
+        const users = db.selectFrom("users").select(["id", "name"])
+          .where("account_id", "=", accountId).where("id", "in", ids);
+        const nodes = db.selectFrom("nodes").select(["id", "name"])
+          .where("account_id", "=", accountId).where("id", "in", ids);
+        const rows = await users.unionAll(nodes).execute();
+        return new Map(rows.map(({ id, name }) => [id, name]));
+      }),
+
+    isFirstAccount: (accountId) =>
+      single(async () => {
+        const first = await db.selectFrom("accounts").select("account_id")
+          .orderBy("created_at").orderBy("account_id").limit(1).executeTakeFirst();
+        return first?.account_id === accountId;
+      }),
+
     flush,
 
     async [Symbol.asyncDispose]() {
@@ -270,18 +360,6 @@ export function createSqlStore(
       }
     },
   };
-}
-
-async function createAccount(tx: Transaction<Tables>, name: string, now: number): Promise<User> {
-  const user: User = { accountId: newAccountId(), id: newUserId(), name };
-  await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now }).execute();
-  await tx.insertInto("users").values({
-    id: user.id,
-    account_id: user.accountId,
-    name,
-    created_at: now,
-  }).execute();
-  return user;
 }
 
 async function readFirstUser(db: Kysely<Tables>): Promise<User | undefined> {
