@@ -51,9 +51,6 @@ export interface RunningControl extends AsyncDisposable {
 const FLUSH_MS = 5000;
 const REFUSALS_PER_MINUTE = 20;
 
-/** For a call that arrives while the first user is being made. */
-const NOT_YET: Bootstrap = { first: { kind: "known" }, tokenUsed: () => {} };
-
 export async function startControl(
   settings: ControlSettings,
   host: Host,
@@ -77,7 +74,16 @@ export async function startControl(
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
   const denials = createDenials({ store, clock });
-  let first = NOT_YET;
+  stack.use(flushing({ store, denials, clock }));
+  const server = listening ?? early.use(await listenNow());
+  // what is being answered needs all the rest: it ends first
+  stack.use(early.move());
+  // after the port is ours: a token shown by a start that fails would be lost
+  const first = await bootstrap(store, {
+    settings: settings.bootstrap,
+    terminal: host.stdout.isTerminal(),
+    now: clock.now(),
+  });
   door.open(createApp({
     store,
     authority,
@@ -90,18 +96,8 @@ export async function startControl(
     ),
     refusals: createRateLimit({ perSecond: perMinute / 60, burst: perMinute }, clock),
     denials,
-    tokenUsed: (token) => first.tokenUsed(token),
+    tokenUsed: first.tokenUsed,
   }));
-  stack.use(flushing({ store, denials, clock }));
-  const server = listening ?? early.use(await listenNow());
-  // what is being answered needs all the rest: it ends first
-  stack.use(early.move());
-  // after the port is ours: a token shown by a start that fails would be lost
-  first = await bootstrap(store, {
-    settings: settings.bootstrap,
-    terminal: host.stdout.isTerminal(),
-    now: clock.now(),
-  });
 
   const { address, port } = server.address;
   const owned = stack.move();

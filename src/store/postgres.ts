@@ -3,7 +3,7 @@
  * whatever the server does, and the next one connects anew by itself.
  */
 import { Kysely, sql } from "kysely";
-import { abortable, abortReason, deadline } from "../abort.ts";
+import { abortReason, deadline } from "../abort.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
@@ -50,11 +50,15 @@ export async function openPostgresStore(
     max: options.maxConnections ?? MAX_CONNECTIONS,
   });
   const db = new Kysely<Tables>({ dialect: postgresDialect(pool) });
+  const onAbort = () => void pool[Symbol.asyncDispose]();
+  options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
     await migrateWhenThere(db, dsn, options);
   } catch (error) {
     await pool[Symbol.asyncDispose]();
     throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", onAbort);
   }
   return createSqlStore(db, { attempt });
 }
@@ -105,11 +109,12 @@ async function migrateWhenThere(
   { clock, signal }: PostgresOptions,
 ): Promise<void> {
   for (let waited = false;; waited = true) {
+    if (signal?.aborted) throw abortReason(signal);
     try {
-      await abortable(attempt(() => sql`select 1`.execute(db)), signal);
-      return void await abortable(
-        untilThen(performance.now() + MIGRATE_MS, () => migrate(db, clock.now())),
-        signal,
+      await attempt(() => sql`select 1`.execute(db));
+      return void await untilThen(
+        performance.now() + MIGRATE_MS,
+        () => migrate(db, clock.now()),
       );
     } catch (error) {
       if (signal?.aborted) throw abortReason(signal);

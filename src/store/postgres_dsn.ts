@@ -61,7 +61,8 @@ export function parsePostgresDsn(text: string): PostgresDsn {
   const [, authority, path, query] =
     /^postgres(?:ql)?:\/\/([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/is.exec(text) ?? [];
   if (authority === undefined) throw bad("is not of the form postgres://USER:PASSWORD@HOST/NAME");
-  if (path?.includes("@")) throw bad("has a / or ? in its user or password", ENCODE);
+  // then what follows is no path and no parameter, and must not be shown as one
+  if (`${path}${query}`.includes("@")) throw bad("has a / or ? in its user or password", ENCODE);
   const at = authority.lastIndexOf("@"),
     [user, ...rest] = authority.slice(0, Math.max(at, 0)).split(":");
   if (!user) throw bad("names no user");

@@ -11,6 +11,14 @@ export class CommitUnknown extends Error {
   override readonly name = "CommitUnknown";
 }
 
+/** There is no connection, and this is why not. */
+export class Unreachable extends Error {
+  override readonly name = "Unreachable";
+  constructor(cause: Error) {
+    super(cause.message, { cause });
+  }
+}
+
 /** `again`: the transaction was undone and may be tried anew; `elsewhere`: on another connection. */
 export type Verdict = "again" | "elsewhere" | "final";
 
@@ -51,6 +59,7 @@ const CERTIFICATE = /certificate|UnknownIssuer|NotValidForName|altnames|self.sig
 /** What no waiting mends, as a person is told it; undefined for a server that is only away. */
 export function refusalOf(error: unknown): OpenboxError | undefined {
   if (error instanceof OpenboxError) return error;
+  if (error instanceof Unreachable) return refusalOf(error.cause);
   const refused = (message: string, hint: string) =>
     new OpenboxError("bad_setting", message, { hint, cause: error });
   switch (sqlState(error)) {

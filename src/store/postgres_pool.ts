@@ -7,7 +7,7 @@
  */
 import { log } from "../log.ts";
 import type { PostgresConnection } from "./postgres_connection.ts";
-import { ConnectionLost, refusalOf } from "./postgres_errors.ts";
+import { ConnectionLost, refusalOf, Unreachable } from "./postgres_errors.ts";
 
 export interface PoolOptions {
   /** A new connection, or its failure; `onEnd` is called when it has ended. */
@@ -37,6 +37,8 @@ interface Waiter {
 /** Firewalls forget a connection that is silent; ours is not used again after this. */
 const MOST_IDLE_MS = 60_000;
 const FIRST_PAUSE_MS = 50, LONGEST_PAUSE_MS = 1000;
+
+const allInUse = () => new Error("All connections to the database are in use");
 
 export function createPostgresPool({ connect, max }: PoolOptions): PostgresPool {
   const idle: PostgresConnection[] = [], all = new Set<PostgresConnection>();
@@ -86,8 +88,8 @@ export function createPostgresPool({ connect, max }: PoolOptions): PostgresPool 
     } catch (error) {
       if (closing.signal.aborted) return;
       failed(error as Error);
-      const refusal = refusalOf(error);
-      if (refusal) { for (const waiter of waiters) waiter.fail(refusal); }
+      if (!refusalOf(error)) return;
+      for (const waiter of waiters) waiter.fail(new Unreachable(error as Error));
     }
   }
 
@@ -147,7 +149,7 @@ export function createPostgresPool({ connect, max }: PoolOptions): PostgresPool 
           fail: (error) => settle(() => reject(error)),
         };
         const timer = setTimeout(
-          () => waiter.fail(failures > 0 ? lastFailure! : new Error("All connections are in use")),
+          () => waiter.fail(new Unreachable(failures > 0 ? lastFailure! : allInUse())),
           endsAt - performance.now(),
         );
         waiters.add(waiter);
@@ -156,7 +158,7 @@ export function createPostgresPool({ connect, max }: PoolOptions): PostgresPool 
       return lease(connection, endsAt);
     },
     async [Symbol.asyncDispose]() {
-      const error = new ConnectionLost("The store is closed");
+      const error = new Unreachable(new Error("The store is closed"));
       closing.abort(error);
       clearTimeout(retry);
       for (const waiter of waiters) waiter.fail(error);

@@ -1,6 +1,7 @@
 /** The way to a Postgres server: TCP, and TLS as its address wants it, before the driver says a word. */
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { OpenboxError } from "../errors.ts";
 import type { PostgresHost, PostgresTls } from "./postgres_dsn.ts";
 
 export interface SocketOptions {
@@ -31,7 +32,9 @@ export async function openPostgresSocket(options: SocketOptions): Promise<Socket
     if (answer.length !== 1) throw new Error("the server sent more than its answer to SSLRequest");
     if (answer[0] !== 0x53) {
       if (tls.kind === "offered") return plain;
-      throw new Error("the server does not offer TLS");
+      throw new OpenboxError("bad_setting", "The Postgres server does not offer TLS", {
+        hint: "only where its network is private: sslmode=disable in OPENBOX_DB",
+      });
     }
     const verified = tls.kind === "verified";
     socket = connectTls({
