@@ -16,14 +16,7 @@ import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
 import { createApp } from "./app.ts";
 import { createDoor } from "./door.ts";
-import {
-  type Bootstrap,
-  bootstrap,
-  bySystem,
-  type FirstToken,
-  newToken,
-  USER_TOKEN_MS,
-} from "./bootstrap.ts";
+import { bootstrap, bySystem, type FirstToken, newToken, USER_TOKEN_MS } from "./bootstrap.ts";
 import { loadCaKeys } from "./ca_keys.ts";
 import { createDenials, type Denials } from "./denials.ts";
 import { listen, type TlsPair } from "./http_server.ts";

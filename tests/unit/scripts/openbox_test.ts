@@ -98,7 +98,7 @@ Deno.test("the control plane may start nothing and sees its home and the folders
   });
   assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
   assert.equal(value(flags, "--allow-read"), "/srv/box,/data,/etc/a b,/etc");
-  assert.equal(value(flags, "--allow-write"), "/srv/box,/data/openbox.db");
+  assert.equal(value(flags, "--allow-write"), "/srv/box,/data/openbox.db,/data/openbox.db.pid");
 });
 
 Deno.test("STO-16: the address of a Postgres is no path, and is not in Deno's arguments", async () => {
