@@ -15,22 +15,24 @@ export async function holdPidFile(path: string): Promise<Disposable | undefined>
     if (await file.tryLock(true)) {
       await file.truncate();
       await file.write(new TextEncoder().encode(`${Deno.pid}\n`));
-      return {
-        [Symbol.dispose]() {
-          try {
-            Deno.removeSync(path);
-          } catch {
-            // somebody tidied up
-          }
-          file.close();
-        },
-      };
+      return removing(path, file);
     }
   } catch {
     // a full disk, or a file system without locks
   }
   file.close();
 }
+
+const removing = (path: string, file: Deno.FsFile): Disposable => ({
+  [Symbol.dispose]() {
+    try {
+      Deno.removeSync(path);
+    } catch {
+      // somebody tidied up
+    }
+    file.close();
+  },
+});
 
 /** Of the process that holds the file now. */
 export async function readPidFile(path: string): Promise<number | undefined> {
