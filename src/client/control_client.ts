@@ -10,6 +10,7 @@ import { EnrollToken, RegisterAnswer, type RegisterRequest } from "../api/enroll
 import { ErrorBody } from "../api/error.ts";
 import { HeartbeatAnswer, type HeartbeatRequest } from "../api/heartbeat.ts";
 import { Node, NodeList, type NodePatch } from "../api/nodes.ts";
+import type { RunEvents } from "../api/run_events.ts";
 import { type Session, SessionList } from "../api/sessions.ts";
 import { Whoami } from "../api/whoami.ts";
 import { concat, text } from "../bytes.ts";
@@ -51,6 +52,7 @@ export interface ControlClient extends AsyncDisposable {
   ): Promise<EnrollToken>;
   register(request: RegisterRequest, options?: AbortOptions): Promise<RegisterAnswer>;
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
+  reportRuns(events: RunEvents, options?: AbortOptions): Promise<void>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
   audit(query: AuditQuery, options?: AbortOptions): Promise<readonly AuditRecord[]>;
   /** Takes a second for some 100,000 records. */
@@ -172,6 +174,7 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       call(RegisterAnswer, "POST", "/v1/nodes/register", request, options),
     heartbeat: (request, options) =>
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
+    reportRuns: (events, options) => call(v.undefined(), "POST", "/v1/nodes/runs", events, options),
     dispatch: (request, options) => call(DispatchAnswer, "POST", "/v1/dispatch", request, options),
     async audit(query, options) {
       const given = Object.entries(query).filter(([, value]) => value !== undefined);

@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { sql, type Transaction } from "kysely";
+import { OpenboxError } from "../errors.ts";
 import { isPostgres, lock } from "./lock.ts";
 import type { Tables } from "./tables.ts";
 
@@ -32,6 +33,7 @@ export const AUDIT_ACTIONS = [
   "dispatch",
   "run.start",
   "run.end",
+  "run.gap",
   "session.bind",
   "session.unbind",
   "session.lost",
@@ -116,9 +118,25 @@ export interface AuditWriter {
 
 /**
  * Writes them behind the head, in their order. One transaction appends at a time, over all control planes:
- * do it last in yours, since the others wait from here to its end.
+ * do it last in yours, since the others wait from here to its end. Throws `audit_unavailable`, so that what
+ * was to be told does not happen.
  */
 export async function appendAudit(
+  tx: Transaction<Tables>,
+  writer: AuditWriter,
+  entries: readonly AuditEntry[],
+): Promise<void> {
+  try {
+    await append(tx, writer, entries);
+  } catch (cause) {
+    throw new OpenboxError("audit_unavailable", "The audit takes no record, so nothing was done", {
+      hint: "try again; the control plane's log says why",
+      cause,
+    });
+  }
+}
+
+async function append(
   tx: Transaction<Tables>,
   writer: AuditWriter,
   entries: readonly AuditEntry[],

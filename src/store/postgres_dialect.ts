@@ -12,6 +12,7 @@ import {
   PostgresQueryCompiler,
   type QueryResult,
 } from "kysely";
+import { OpenboxError } from "../errors.ts";
 import { callEndsAt } from "./call_deadline.ts";
 import { verdictOf } from "./postgres_errors.ts";
 import type { Lease, PostgresPool } from "./postgres_pool.ts";
@@ -62,6 +63,10 @@ interface LeasedConnection extends DatabaseConnection {
 function leased(lease: Lease): LeasedConnection {
   const { connection, endsAt } = lease;
   async function query(text: string, parameters: readonly unknown[]) {
+    // no text in Postgres has one: what was asked for is not there, and cannot be made
+    if (parameters.some((value) => typeof value === "string" && value.includes("\0"))) {
+      throw new OpenboxError("bad_request", "A text in the request has a zero byte");
+    }
     try {
       return await connection.query(text, parameters);
     } catch (error) {

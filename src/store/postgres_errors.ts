@@ -40,6 +40,8 @@ const ELSEWHERE = new Set([
 
 export function verdictOf(error: unknown): Verdict {
   if (error instanceof ConnectionLost) return "elsewhere";
+  // one of ours, told in the domain's words: what is behind it counts
+  if (error instanceof OpenboxError && error.cause !== undefined) return verdictOf(error.cause);
   const code = sqlState(error);
   if (code === undefined) return "final";
   if (AGAIN.has(code)) return "again";

@@ -30,6 +30,9 @@ import { type HeldColumn, writeHeld } from "./write_held.ts";
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
 const FLUSH_BATCH = 500;
 
+/** A node that was not heard for so long comes online: its time is written at once. */
+const NEWS_MS = 60_000;
+
 export interface SqlStoreOptions {
   /** Runs the work of one call, within its time, and again where the database undid it. */
   attempt<T>(work: () => Promise<T>): Promise<T>;
@@ -191,6 +194,13 @@ export function createSqlStore(
         ...(addr !== undefined && addr !== node.addr && { addr }),
         ...(version !== undefined && version !== node.version && { version }),
         ...(bootId !== undefined && bootId !== node.bootId && { boot_id: bootId }),
+        // one that comes online is so also after a crash: what is held is not yet written then
+        ...(seen.latest(node.id, node.storedSeenAt) < now - NEWS_MS && {
+          // another control plane may have heard it later
+          last_seen_at: sql<
+            number
+          >`case when last_seen_at < ${now} then ${now} else last_seen_at end`,
+        }),
       };
       if (Object.keys(changed).length > 0) {
         await transaction((tx) =>
@@ -290,8 +300,16 @@ export function createSqlStore(
         return removed;
       }),
 
-    recordSessions: (node, reports, now) =>
-      transaction((tx) => recordReports(tx, node, reports, now)),
+    recordSessions: (node, reports, now, audit) =>
+      transaction(async (tx) => {
+        const { orphans, gone } = await recordReports(tx, node, reports, now);
+        for (const { userId, name, state } of gone) {
+          const action = state === "lost" ? "session.lost" : "session.end";
+          const detail = { user: userId };
+          await append(tx, { ...audit, accountId: node.accountId, action, subject: name, detail });
+        }
+        return orphans;
+      }),
 
     reserveSerials: (count, now) =>
       transaction(async (tx) => {
@@ -302,6 +320,18 @@ export function createSqlStore(
             null, ${count}, ${now}
           returning first`.execute(tx);
         return BigInt(rows[0]!.first);
+      }),
+
+    recordRunEvents: ({ accountId, id }, spool, events) =>
+      transaction(async (tx) => {
+        const row = await tx.selectFrom("nodes").select(["run_spool", "run_event"])
+          .where("account_id", "=", accountId).where("id", "=", id).executeTakeFirst();
+        const known = row?.run_spool === spool ? row.run_event ?? 0 : 0;
+        const fresh = events.filter(({ n }) => n > known).sort((a, b) => a.n - b.n);
+        if (fresh.length === 0) return;
+        await appendAudit(tx, writer, fresh.map(({ entry }) => ({ ...entry, accountId })));
+        await tx.updateTable("nodes").set({ run_spool: spool, run_event: fresh.at(-1)!.n })
+          .where("account_id", "=", accountId).where("id", "=", id).execute();
       }),
 
     recordAudit: gatherAudit((entries) => transaction((tx) => appendAudit(tx, writer, entries))),

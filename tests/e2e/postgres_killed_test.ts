@@ -46,16 +46,17 @@ Deno.test(
   needs,
   async () => {
     await using server = await startPostgres();
-    await using proxy = startTcpProxy(server.port);
+    await using proxy = startTcpProxy(() => server.port);
     const { database, world } = await startPostgresWorld(server, proxy.port);
     await using _ = world;
     const load = startLoad(world);
     await eventually("load", () => load.acknowledged.length > 50);
     const before = proxy.accepted;
     proxy.mode = "close";
+    proxy.cut();
     await pause(6000);
     const tries = proxy.accepted - before;
-    proxy.mode = "forward";
+    proxy.mode = "pass";
     const back = performance.now();
     await eventually("it serves again", () => load.lastGood > back);
     await load.end();

@@ -49,14 +49,14 @@ Deno.test(
 
 Deno.test("NET-5: a wire that is cut without a word: calls end in time", needs, async () => {
   await using server = await startPostgres();
-  await using proxy = startTcpProxy(server.port);
+  await using proxy = startTcpProxy(() => server.port);
   const { world } = await startPostgresWorld(server, proxy.port);
   await using _ = world;
   const load = startLoad(world);
   await eventually("load", () => load.acknowledged.length > 20);
-  proxy.mode = "silent";
+  proxy.mode = "blackhole";
   await pause(4000);
-  proxy.mode = "forward";
+  proxy.mode = "pass";
   const back = performance.now();
   await eventually("it serves again", () => load.lastGood > back);
   await load.end();

@@ -6,6 +6,7 @@ import { createEnrollToken } from "./enroll_tokens.ts";
 import { health, root } from "./health.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
+import { reportRuns } from "./run_events.ts";
 import { register } from "./register.ts";
 import { deleteSession, listSessions } from "./sessions.ts";
 import { whoami } from "./whoami.ts";
@@ -23,6 +24,7 @@ export const ROUTES: readonly Route[] = [
   createEnrollToken,
   register,
   heartbeat,
+  reportRuns,
   dispatch,
   listAudit,
   verifyAudit,

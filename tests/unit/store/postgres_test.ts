@@ -173,7 +173,7 @@ pair(
     const beat = { addr: undefined, version: undefined, bootId: undefined };
     for (let i = 0; i < 10_000; i++) {
       const store = i % 2 ? a : b;
-      await store.recordBeat({ ...node, id: i < 2 ? node.id : `node_${i}` }, {
+      await store.recordBeat({ ...node, id: i < 2 ? node.id : `node_${i}`, storedSeenAt: NOW }, {
         ...beat,
         now: NOW + i,
       });
@@ -366,3 +366,9 @@ pair(
     await eventually("it is back", () => a.nodes(user.accountId, {}).then(() => true, () => false));
   },
 );
+
+pair("a text with a zero byte is the caller's mistake, not the database's failure", async (a) => {
+  const user = await me(a);
+  await refuses("bad_request", /zero byte/, a.node(user.accountId, "node_\0"));
+  await a.ping();
+});
