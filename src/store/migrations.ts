@@ -58,17 +58,28 @@ export async function migrate(
 }
 
 const OWN_TABLE = `create table if not exists schema_migrations (
-  name text primary key, checksum text not null, applied_at integer not null
+  name text primary key,
+  checksum text not null,
+  applied_at integer not null
 ) strict`;
 
 /**
- * The files are written in SQLite's words. In Postgres integer has 32 bits, and text sorts by the
- * database's language unless told to sort by its bytes.
+ * The files are written in SQLite's words, a column a line. In Postgres integer has 32 bits, and text sorts
+ * by the database's language unless told to sort by its bytes.
  */
 const dialect = (db: Kysely<Tables>, statement: string): string =>
   !isPostgres(db) ? statement : statement.replace(/--.*$/gm, "")
-    .replace(/\binteger\b/g, "bigint").replace(/\bblob\b/g, "bytea")
-    .replace(/\btext\b/g, 'text collate "C"').replace(/\)\s*strict\s*$/, ")");
+    .replace(
+      /^(\s+\w+|\s*alter table \w+ add column \w+) (integer|blob|text)\b/gm,
+      (_, column, type) => `${column} ${POSTGRES_TYPES[type]}`,
+    )
+    .replace(/\)\s*strict\s*$/, ")");
+
+const POSTGRES_TYPES: Readonly<Record<string, string>> = {
+  integer: "bigint",
+  blob: "bytea",
+  text: 'text collate "C"',
+};
 
 const checksumOf = (migration: Migration): string =>
   createHash("sha256").update(migration.sql).digest("hex");
