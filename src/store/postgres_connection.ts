@@ -36,11 +36,15 @@ export interface ConnectOptions {
   readonly onEnd: () => void;
 }
 
+/** What is longer than a list of our texts is one that varies; those are planned each time. */
+const MOST_PREPARED = 300;
+
 /** Rejects where the server is one that takes no writes. */
 export async function connectPostgres(options: ConnectOptions): Promise<PostgresConnection> {
   const { dsn, host, rootCert, signal } = options;
   const socket = await openPostgresSocket({ host, tls: dsn.tls, rootCert, signal });
-  let ended: Error | undefined, prepare = false;
+  let ended: Error | undefined, direct = false;
+  const prepared = new Set<string>();
   const waiting = new Set<(why: Error) => void>();
   function end(why: Error): void {
     if (ended) return;
@@ -59,11 +63,17 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
   } as postgres.Options<Record<never, never>>);
   socket.once("close", () => end(new ConnectionLost("The database closed the connection")));
 
+  function mayPrepare(text: string): boolean {
+    if (!direct) return false;
+    if (prepared.size < MOST_PREPARED) prepared.add(text);
+    return prepared.has(text);
+  }
+
   function query(text: string, parameters: readonly unknown[]): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (ended) return reject(ended);
       waiting.add(reject);
-      sql.unsafe(text, parameters as never[], { prepare }).then(
+      sql.unsafe(text, parameters as never[], { prepare: mayPrepare(text) }).then(
         (result) => {
           waiting.delete(reject);
           resolve({ rows: result, command: result.command, count: result.count });
@@ -86,7 +96,7 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
     if (state[0]!.read_only !== "off") throw new ReadOnlyServer(host.hostname);
     // a pooler has numbers of its own, and may give each transaction another server: nothing can be
     // prepared there; without one it saves a round trip and the planning
-    prepare = state[0]!.pid === state.state.pid;
+    direct = state[0]!.pid === state.state.pid;
   } catch (error) {
     const why = ended ?? error;
     end(why as Error);
