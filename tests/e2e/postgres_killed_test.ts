@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { requireComponent } from "../fixtures/component.ts";
+import { startPgBouncer } from "../fixtures/pgbouncer.ts";
 import { startPostgres } from "../fixtures/postgres.ts";
 import { eventually } from "../fixtures/processes.ts";
 import { startTcpProxy } from "../fixtures/tcp_proxy.ts";
@@ -63,6 +64,27 @@ Deno.test(
     assertCalm(load);
     // one try at a time, with pauses in between: not one for each caller
     assert.ok(tries < 40, `${tries} connections in 6 s`);
+    await assertAllKept(server, database, load);
+  },
+);
+
+Deno.test(
+  "STO-9 STO-10: behind PgBouncer the server is killed for 3 s: calls end in time, nothing acknowledged is lost",
+  requireComponent("initdb", "postgres", "pgbouncer"),
+  async () => {
+    await using server = await startPostgres();
+    await using bouncer = await startPgBouncer({ server });
+    const { database, world } = await startPostgresWorld(server, bouncer.port);
+    await using _ = world;
+    const load = startLoad(world);
+    await eventually("load", () => load.acknowledged.length > 50);
+    await server.kill();
+    await pause(3000);
+    await server.start();
+    const back = performance.now();
+    await eventually("it serves again", () => load.lastGood > back, 10_000);
+    await load.end();
+    assertCalm(load);
     await assertAllKept(server, database, load);
   },
 );

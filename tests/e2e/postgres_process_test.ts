@@ -136,3 +136,25 @@ Deno.test(
     assert.match(stderr, /ca-keygen/);
   },
 );
+
+Deno.test("STO-12: told to end while it waits for its database, it ends", needs, async () => {
+  const { PATH = "", HOME = "", DENO_DIR } = Deno.env.toObject();
+  await using control = startProgram(SCRIPT, ["control"], {
+    env: {
+      PATH,
+      DENO_DIR: DENO_DIR ?? `${HOME}/.cache/deno`,
+      OPENBOX_ADDR: "127.0.0.1:0",
+      OPENBOX_DB: `postgres://u:hunter2@127.0.0.1:${freePort()}/d`,
+      OPENBOX_CA_KEY: formatCaKeys(generateCaKeys()).reveal(),
+      OPENBOX_BOOTSTRAP_TOKEN: newUserToken(),
+    },
+    cwd: "/",
+  });
+  await eventually("it waits", () => /waiting for the database/.test(control.stderr()), 20_000);
+  control.kill("SIGTERM");
+  const told = performance.now();
+  const { code } = await control.ended;
+  assert.ok(performance.now() - told < 3000);
+  assert.equal(code, 143, control.stderr());
+  assert.doesNotMatch(control.stderr(), /hunter2/);
+});
