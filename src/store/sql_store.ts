@@ -303,11 +303,14 @@ export function createSqlStore(
     recordSessions: (node, reports, now, audit) =>
       transaction(async (tx) => {
         const { orphans, gone } = await recordReports(tx, node, reports, now);
-        for (const { userId, name, state } of gone) {
-          const action = state === "lost" ? "session.lost" : "session.end";
-          const detail = { user: userId };
-          await append(tx, { ...audit, accountId: node.accountId, action, subject: name, detail });
-        }
+        const entries = gone.map(({ userId, name, state }): AuditEntry => ({
+          ...audit,
+          accountId: node.accountId,
+          action: state === "lost" ? "session.lost" : "session.end",
+          subject: name,
+          detail: { user: userId },
+        }));
+        if (entries.length > 0) await appendAudit(tx, writer, entries);
         return orphans;
       }),
 
