@@ -9,36 +9,36 @@ import { lock } from "./lock.ts";
 import type { Tables } from "./tables.ts";
 
 /** Where each kind is kept. The words of its id, parted by a blank, are the key. */
-const COLUMNS = {
-  nodes: { time: "last_seen_at", key: ["id"] },
-  user_tokens: { time: "last_used_at", key: ["id"] },
-  sessions: { time: "last_used_at", key: ["user_id", "name"] },
+const KINDS = {
+  nodeSeen: { table: "nodes", column: "last_seen_at", key: ["id"] },
+  tokenUsed: { table: "user_tokens", column: "last_used_at", key: ["id"] },
+  sessionUsed: { table: "sessions", column: "last_used_at", key: ["user_id", "name"] },
 } as const;
 
-export type HeldColumn = keyof typeof COLUMNS;
+export type HeldKind = keyof typeof KINDS;
 
 export async function writeHeld(
   tx: Transaction<Tables>,
-  table: HeldColumn,
+  kind: HeldKind,
   times: readonly Held[],
 ): Promise<void> {
   // two processes that write the same rows in another order would wait for each other
   await lock(tx, "held times");
-  const { time, key } = COLUMNS[table];
+  const { table, column, key } = KINDS[kind];
   const columns = Object.fromEntries([["at", "bigint"], ...key.map((name) => [name, "text"])]);
   const rows = times.map(([id, at]) =>
     Object.fromEntries([["at", at], ...id.split(" ").map((word, i) => [key[i], word])])
   );
-  const column = (name: string) => sql.ref(`${table}.${name}`);
+  const own = (name: string) => sql.ref(`${table}.${name}`);
   await forRows(
     tx,
     columns,
     rows,
     (given) =>
-      sql`update ${sql.table(table)} set ${sql.ref(time)} = ${given.value("at")}
+      sql`update ${sql.table(table)} set ${sql.ref(column)} = ${given.value("at")}
       ${given.rows("from")}
-      where coalesce(${column(time)}, 0) < ${given.value("at")} and ${
-        sql.join(key.map((name) => sql`${column(name)} = ${given.value(name)}`), sql` and `)
+      where coalesce(${own(column)}, 0) < ${given.value("at")} and ${
+        sql.join(key.map((name) => sql`${own(name)} = ${given.value(name)}`), sql` and `)
       }`,
   );
 }
