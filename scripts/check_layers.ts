@@ -11,21 +11,22 @@ const MODES = ["control", "agent", "daemon"];
 
 /** What a folder of src/ may import besides itself and the base words (`src/*.ts`): a folder, or one file of it. */
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
+  access: ["isolation/spec.ts"],
   api: [],
   ssh: [],
   transport: [],
   isolation: [],
-  store: [],
+  store: ["access"],
   home: [],
   ipc: ["api"],
   ca: ["ssh"],
   session: ["isolation"],
   client: ["api", "ca", "isolation/spec.ts", "ssh", "transport"],
-  control: ["api", "ca", "client", "home", "isolation/spec.ts", "ssh", "store", "transport"],
+  control: ["access", "api", "ca", "client", "home", "isolation/spec.ts", "ssh", "store", "transport"],
   agent: ["api", "ca", "client", "home", "isolation", "session", "ssh", "transport"],
   daemon: ["client", "home", "ipc", "transport"],
   cli: [
-    ...["api", "ca", "client", "home", "ipc", "isolation", "session", "ssh", "store", "transport"],
+    ...["access", "api", "ca", "client", "home", "ipc", "isolation", "session", "ssh", "store", "transport"],
     ...MODES.map((mode) => `import() ${mode}`),
   ],
   "base words": [],

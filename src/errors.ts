@@ -24,6 +24,7 @@ export const CODES = {
   isolation_invalid: [400, USAGE],
   limit_unsupported: [400, USAGE],
   mount_invalid: [400, USAGE],
+  grant_invalid: [400, USAGE],
   // files and settings
   bad_file: [500, USAGE],
   unsafe_file: [500, NOT_ALLOWED],
@@ -33,6 +34,7 @@ export const CODES = {
   unauthorized: [401, NOT_ALLOWED],
   not_logged_in: [401, NOT_ALLOWED],
   scope: [403, NOT_ALLOWED],
+  not_allowed: [403, NOT_ALLOWED],
   insecure_http: [403, NOT_ALLOWED],
   enroll_token_invalid: [401, NOT_ALLOWED],
   enroll_token_used: [401, NOT_ALLOWED],
