@@ -21,6 +21,7 @@ export const newTokenId = (): string => `tok_${random(12, HEX)}`;
 export const newRuleId = (): string => `rul_${random(12, HEX)}`;
 export const newRunId = (): string => `run_${random(16, HEX)}`;
 export const newBootId = (): string => `boot_${random(16, HEX)}`;
+export const newProcessId = (): string => `proc_${random(16, HEX)}`;
 export const newRequestId = (): string => `req_${random(12, HEX)}`;
 
 /** 40 characters of 62 are 238 bits, 32 are 190: both above the 160 that make a plain hash enough. */

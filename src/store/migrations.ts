@@ -8,6 +8,7 @@ import { type Kysely, sql } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import first from "./migrations/001_first.sql" with { type: "text" };
 import sessions from "./migrations/002_sessions.sql" with { type: "text" };
+import audit from "./migrations/003_audit.sql" with { type: "text" };
 import access from "./migrations/004_access.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
 
@@ -19,6 +20,7 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { name: "001_first", sql: first },
   { name: "002_sessions", sql: sessions },
+  { name: "003_audit", sql: audit },
   { name: "004_access", sql: access },
 ];
 
