@@ -24,6 +24,9 @@ export const tagList = v.pipe(
   v.maxLength(MAX_TAGS, `at most ${MAX_TAGS} tags`),
 );
 
+/** `VERB[:key=value,…]`; what it means is read where it is held. */
+export const grantText = v.pipe(v.string(), v.minLength(1), v.maxLength(1000));
+
 /** An id in any of our forms; look-ups decide whether it exists. */
 export const idText = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
 

@@ -12,6 +12,8 @@ export const Node = v.object({
   last_seen: v.number(),
   created_at: v.number(),
   online: v.boolean(),
+  /** It is removed when nothing was heard of it for so long. */
+  ephemeral_seconds: v.optional(v.number()),
 });
 export type Node = v.InferOutput<typeof Node>;
 

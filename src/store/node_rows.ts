@@ -12,7 +12,7 @@ export async function readNodes(
   seen: HeldTimes,
 ): Promise<Node[]> {
   let query = tx.selectFrom("nodes")
-    .select(["id", "name", "addr", "os", "arch", "created_at", "last_seen_at"])
+    .select(["id", "name", "addr", "os", "arch", "created_at", "last_seen_at", "ephemeral_ms"])
     .where("account_id", "=", accountId).where("deleted_at", "is", null);
   let tagQuery = tx.selectFrom("node_tags").select(["node_id", "tag"])
     .where("account_id", "=", accountId);
@@ -41,6 +41,7 @@ export async function readNodes(
     tags: tags.get(row.id)?.map((tagRow) => tagRow.tag) ?? [],
     createdAt: row.created_at,
     lastSeenAt: seen.latest(row.id, row.last_seen_at),
+    ...(row.ephemeral_ms !== null && { ephemeralMs: row.ephemeral_ms }),
   }));
 }
 

@@ -8,7 +8,7 @@ export interface Tables {
     account_id: string;
     name: string;
     created_at: number;
-    removed_at: Generated<number | null>;
+    removed_at: number | null;
   };
   rules: {
     id: string;
@@ -32,7 +32,7 @@ export interface Tables {
     /** A JSON list of grants; null: all. */
     scopes: string | null;
     created_by_token: string | null;
-    revoked_at: Generated<number | null>;
+    revoked_at: number | null;
   };
   enroll_tokens: {
     id: string;
@@ -51,7 +51,7 @@ export interface Tables {
     uses_left: number;
     ephemeral_ms: number | null;
     created_by_token: string | null;
-    revoked_at: Generated<number | null>;
+    revoked_at: number | null;
   };
   nodes: {
     id: string;
@@ -72,7 +72,7 @@ export interface Tables {
     deleted_at: number | null;
     run_spool: string | null;
     run_event: number | null;
-    ephemeral_ms: Generated<number | null>;
+    ephemeral_ms: number | null;
   };
   node_tags: { account_id: string; node_id: string; tag: string; position: number };
   sessions: {

@@ -415,6 +415,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
 export const userToken = (token: Secret) => ({
   token,
   name: "test",
+  scopes: "all" as const,
   createdAt: NOW,
   expiresAt: NOW + HOUR,
 });
@@ -430,6 +431,7 @@ export async function addEnrollToken(
     createdBy: user.id,
     secret: new Secret(secret),
     tags,
+    uses: 1,
     createdAt: NOW,
     expiresAt: NOW + HOUR,
   }, ENTRY);
