@@ -363,7 +363,7 @@ function compileHotQueries(db: Kysely<Tables>) {
         "grant_text as grantText",
       ])
       .where("hash", "=", none).where("revoked_at", "is", null).where("removed_at", "is", null)
-      .orderBy("rules.created_at").orderBy("rules.id").compile(),
+      .orderBy("rules.created_at").orderBy("rules.name").compile(),
     nodeByToken: db.selectFrom("nodes").selectAll().where("token_hash", "=", none).compile(),
     candidates: candidates.compile(),
     candidatesByTag: candidates.innerJoin("node_tags", "node_id", "nodes.id")

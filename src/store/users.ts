@@ -92,7 +92,7 @@ export async function readRules(
 ): Promise<RuleRecord[]> {
   let query = tx.selectFrom("rules").selectAll().where("account_id", "=", accountId);
   if (userId !== undefined) query = query.where("user_id", "=", userId);
-  const rows = await query.orderBy("created_at").orderBy("id").execute();
+  const rows = await query.orderBy("created_at").orderBy("name").execute();
   return rows.map((row) => ({
     id: row.id,
     userId: row.user_id,
