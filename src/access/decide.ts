@@ -75,7 +75,8 @@ export function decide<A extends Ask>({ rules, scopes }: Rights, ask: A): Decisi
       if (both.why) narrower.push(`the scope ${formatGrant(scope)} ${both.why}`);
     }
   }
-  return ruled
+  const scoped = scopes === "all" || scopes.some((scope) => isFor(scope, ask.verb));
+  return ruled || (!scoped && rules.some(({ grant }) => isFor(grant, ask.verb)))
     ? {
       allowed: false,
       by: "scopes",

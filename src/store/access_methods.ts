@@ -67,7 +67,7 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
     removeUser: (accountId, userId, change, audit) =>
       transaction((tx) =>
         keepingAdmin(tx, { accountId, ...change }, async () => {
-          const tokens = await removeUser(tx, accountId, userId, change.now);
+          const tokens = await removeUser(tx, accountId, userId, change);
           if (!tokens) return false;
           await append(tx, { ...audit, accountId, detail: { ...audit.detail, ...listed(tokens) } });
           return true;
@@ -116,7 +116,7 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
     revokeUserToken: (accountId, tokenId, change, audit) =>
       transaction((tx) =>
         keepingAdmin(tx, { accountId, ...change }, async () => {
-          const tokens = await revokeUserToken(tx, accountId, tokenId, change.now);
+          const tokens = await revokeUserToken(tx, accountId, tokenId, change);
           if (tokens.length === 0) return false;
           await append(tx, { ...audit, accountId, detail: { ...audit.detail, ...listed(tokens) } });
           return true;

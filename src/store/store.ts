@@ -236,6 +236,13 @@ export interface AuditCheck {
   readonly bad: { readonly seq: number; readonly why: string } | undefined;
 }
 
+/** What becomes of the tokens, and the enrollment tokens, that were made with one that is revoked. */
+export interface RevokeOptions {
+  readonly now: number;
+  /** They stay, as if the token before had made them; else they go, and what was made with them. */
+  readonly keepMade: boolean;
+}
+
 export interface Change {
   readonly now: number;
   /** Even where nobody is left who may do everything. */
@@ -268,13 +275,13 @@ export interface Store extends AsyncDisposable {
   /** Rejects with `conflict` for a name that is taken. */
   addUser(user: NewUser, audit: AuditEntry): Promise<User>;
   /**
-   * With his rules, his tokens and what was made with them; his sessions are ended. False where there is no
-   * such user. Rejects with `conflict` where nobody would be left who may do everything.
+   * With his rules and his tokens; his sessions are ended. False where there is no such user. Rejects with
+   * `conflict` where nobody would be left who may do everything.
    */
   removeUser(
     accountId: string,
     userId: string,
-    change: Change,
+    change: Change & RevokeOptions,
     audit: AuditEntry,
   ): Promise<boolean>;
   /** The rights of a user without regard to a token. */
@@ -298,11 +305,11 @@ export interface Store extends AsyncDisposable {
     now: number,
   ): Promise<readonly TokenRecord[]>;
   userToken(accountId: string, tokenId: string, now: number): Promise<TokenRecord | undefined>;
-  /** With what was made with it; otherwise as `removeUser`. */
+  /** As `removeUser`. */
   revokeUserToken(
     accountId: string,
     tokenId: string,
-    change: Change,
+    change: Change & RevokeOptions,
     audit: AuditEntry,
   ): Promise<boolean>;
 

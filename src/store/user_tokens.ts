@@ -5,7 +5,7 @@ import { formatGrant, type Grant, parseGrant } from "../access/grant.ts";
 import { OpenboxError } from "../errors.ts";
 import { newTokenId } from "../ids.ts";
 import type { HeldTimes } from "./held_times.ts";
-import type { NewUserToken, TokenRecord, User } from "./store.ts";
+import type { NewUserToken, RevokeOptions, TokenRecord, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
 
@@ -99,28 +99,28 @@ export async function readUserTokens(
 }
 
 /**
- * The token is good no more, nor what was made with it, and with that, and so on: tokens, and enrollment
- * tokens. Returns the ids of the user tokens, itself first; empty where it is unknown or over already.
+ * The token is good no more. Returns the ids of the user tokens that went, itself first; empty where it is
+ * unknown or over already.
  */
 export async function revokeUserToken(
   tx: Tx,
   accountId: string,
   tokenId: string,
-  now: number,
+  options: RevokeOptions,
 ): Promise<readonly string[]> {
-  return await revoke(tx, accountId, [tokenId], now);
+  return await revoke(tx, accountId, [tokenId], options);
 }
 
-/** All tokens of the user, and what was made with them. */
+/** All tokens of the user. */
 export async function revokeTokensOf(
   tx: Tx,
   accountId: string,
   userId: string,
-  now: number,
+  options: RevokeOptions,
 ): Promise<readonly string[]> {
   const rows = await tx.selectFrom("user_tokens").select("id").where("account_id", "=", accountId)
     .where("user_id", "=", userId).execute();
-  return await revoke(tx, accountId, rows.map(({ id }) => id), now);
+  return await revoke(tx, accountId, rows.map(({ id }) => id), options);
 }
 
 /** Within what an `in` takes on every database. */
@@ -130,7 +130,7 @@ async function revoke(
   tx: Tx,
   accountId: string,
   first: readonly string[],
-  now: number,
+  { now, keepMade }: RevokeOptions,
 ): Promise<string[]> {
   const revoked: string[] = [], seen = new Set(first);
   for (const waiting = [...first]; waiting.length > 0;) {
@@ -139,6 +139,10 @@ async function revoke(
       .where("account_id", "=", accountId).where("id", "in", ids).where("revoked_at", "is", null)
       .returning("id").execute();
     revoked.push(...ended.map(({ id }) => id));
+    if (keepMade) {
+      for (const id of ids) await handOn(tx, accountId, id);
+      continue;
+    }
     await tx.updateTable("enroll_tokens").set({ revoked_at: now })
       .where("account_id", "=", accountId).where("created_by_token", "in", ids)
       .where("revoked_at", "is", null).execute();
@@ -151,6 +155,16 @@ async function revoke(
     }
   }
   return revoked;
+}
+
+/** What the token made hangs from the one that made it: nobody gets free of a stolen one by this. */
+async function handOn(tx: Tx, accountId: string, id: string): Promise<void> {
+  const maker = await tx.selectFrom("user_tokens").select("created_by_token")
+    .where("account_id", "=", accountId).where("id", "=", id).executeTakeFirst();
+  for (const table of ["user_tokens", "enroll_tokens"] as const) {
+    await tx.updateTable(table).set({ created_by_token: maker?.created_by_token ?? null })
+      .where("account_id", "=", accountId).where("created_by_token", "=", id).execute();
+  }
 }
 
 /** A text that this program cannot read allows nothing. */

@@ -3,7 +3,7 @@ import type { Transaction } from "kysely";
 import { formatGrant, type Grant } from "../access/grant.ts";
 import { OpenboxError } from "../errors.ts";
 import { newRuleId, newUserId } from "../ids.ts";
-import type { NewRule, NewUser, RuleRecord, User, UserRecord } from "./store.ts";
+import type { NewRule, NewUser, RevokeOptions, RuleRecord, User, UserRecord } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { revokeTokensOf } from "./user_tokens.ts";
 
@@ -145,16 +145,17 @@ export async function readUser(
 }
 
 /**
- * The user is gone, with his rules, his tokens and all that was made with those; his sessions are ended by
- * their nodes. His row stays, under a name that nobody can have. Returns the ids of the tokens; undefined
+ * The user is gone, with his rules, his tokens and his enrollment tokens; his sessions are ended by their
+ * nodes. His row stays, under a name that nobody can have. Returns the ids of the tokens; undefined
  * where there is no such user.
  */
 export async function removeUser(
   tx: Tx,
   accountId: string,
   userId: string,
-  now: number,
+  options: RevokeOptions,
 ): Promise<readonly string[] | undefined> {
+  const { now } = options;
   const user = await readUser(tx, accountId, { id: userId });
   if (!user) return undefined;
   await tx.updateTable("users").set({ removed_at: now, name: `${user.name}#${userId}` })
@@ -170,7 +171,7 @@ export async function removeUser(
       .values({ account_id: accountId, node_id, user_id: userId, name, requested_at: now })
       .onConflict((conflict) => conflict.doNothing()).execute();
   }
-  return await revokeTokensOf(tx, accountId, userId, now);
+  return await revokeTokensOf(tx, accountId, userId, options);
 }
 
 export interface KeepAdmin {

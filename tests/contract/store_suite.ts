@@ -203,7 +203,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.equal((await add("run:tag=b")).name, "run-3");
     const rule = await add("run:tag=c", "nightly");
     await refuses("conflict", add("run:tag=d", "nightly"));
-    const change = { now: NOW, force: false };
+    const change = { now: NOW, force: false, keepMade: false };
     assert.equal(await store.removeRule(user.accountId, rule.id, change, ENTRY), true);
     assert.equal(await store.removeRule(user.accountId, rule.id, change, ENTRY), false);
     assert.equal((await store.rules(user.accountId, user.id)).length, 5);
@@ -235,7 +235,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
       madeWith: grandchild,
       uses: 100,
     }, ENTRY);
-    const change = { now: NOW + 1, force: false };
+    const change = { now: NOW + 1, force: false, keepMade: false };
     assert.equal(await store.revokeUserToken(user.accountId, stolen, change, ENTRY), true);
     assert.equal(await store.revokeUserToken(user.accountId, stolen, change, ENTRY), false);
     for (const name of ["stolen", "child", "grandchild"]) {
@@ -247,6 +247,30 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.deepEqual(left.map(({ id }) => id), [keep]);
   });
 
+  test(
+    "TOK-6: what a token made can stay without it, and goes with the one before",
+    async (store, user) => {
+      const add = async (name: string, madeWith?: string) =>
+        await store.addUserToken(
+          user,
+          { ...userToken(new Secret(name)), madeWith, expiresAt: NOW + 9 * HOUR },
+          ENTRY,
+        );
+      await add("keep");
+      const stolen = await add("stolen"), between = await add("between", stolen);
+      await add("child", between);
+      const good = async (name: string) =>
+        await store.userByToken(new Secret(name), NOW) !== undefined;
+      const change = { now: NOW + 1, force: false };
+      const keep = { ...change, keepMade: true };
+      assert.equal(await store.revokeUserToken(user.accountId, between, keep, ENTRY), true);
+      assert.deepEqual([await good("between"), await good("child")], [false, true]);
+      const go = { ...change, keepMade: false };
+      assert.equal(await store.revokeUserToken(user.accountId, stolen, go, ENTRY), true);
+      assert.equal(await good("child"), false, "it did not get free of the stolen one");
+    },
+  );
+
   test("a user has a hundred tokens, those that are over not counted", async (store, user) => {
     const add = (i: number, more: object = {}) =>
       store.addUserToken(user, { ...userToken(new Secret(`t${i}`)), ...more }, ENTRY);
@@ -254,7 +278,11 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
       Array.from({ length: 100 }, (_, i) => add(i, { expiresAt: NOW + HOUR + i })),
     );
     await refuses("quota", add(100));
-    await store.revokeUserToken(user.accountId, ids[5]!, { now: NOW, force: false }, ENTRY);
+    await store.revokeUserToken(user.accountId, ids[5]!, {
+      now: NOW,
+      force: false,
+      keepMade: false,
+    }, ENTRY);
     await add(101);
     await refuses("quota", add(102));
     await add(103, { createdAt: NOW + HOUR, expiresAt: NOW + 2 * HOUR });
@@ -269,7 +297,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     await store.addEnrollToken(enrollToken(bob, "bob's node"), ENTRY);
     const { id: nodeId } = await enroll(store, me, "a");
     await store.bindSession(bob, "build", { nodeId, isolation: "native" }, NOW, ENTRY);
-    const change = { now: NOW + 1, force: false };
+    const change = { now: NOW + 1, force: false, keepMade: false };
     assert.equal(await store.removeUser(accountId, bob.id, change, ENTRY), true);
     assert.equal(await store.removeUser(accountId, bob.id, change, ENTRY), false);
     assert.equal(await store.userByToken(token, NOW), undefined);
@@ -287,7 +315,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
 
   test("TOK-13: the last who may do everything stays, unless it is forced", async (store, me) => {
     const { accountId } = me, by = { createdBy: me.id, now: NOW };
-    const change = { now: NOW, force: false };
+    const change = { now: NOW, force: false, keepMade: false };
     const mine = await store.addUserToken(me, userToken(new Secret("a")), ENTRY);
     const scopes = [parseGrant("read")];
     const narrow = await store.addUserToken(me, { ...userToken(new Secret("b")), scopes }, ENTRY);
@@ -309,7 +337,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.deepEqual(outcomes.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
 
     const left = (await store.userTokens(accountId, undefined, NOW))[0]!;
-    const forced = { now: NOW, force: true };
+    const forced = { now: NOW, force: true, keepMade: false };
     assert.equal(await store.removeUser(accountId, left.userId, forced, ENTRY), true);
     const other = left.userId === me.id ? bob : me;
     assert.equal(await store.ensureAdmin(other, NOW, ENTRY), false, "he is one still");
@@ -317,7 +345,12 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
 
   test("an account whose admins are gone gets one back", async (store, me) => {
     const admin = (await store.rules(me.accountId, me.id)).find(({ grant }) => grant === "admin")!;
-    await store.removeRule(me.accountId, admin.id, { now: NOW, force: true }, ENTRY);
+    await store.removeRule(
+      me.accountId,
+      admin.id,
+      { now: NOW, force: true },
+      ENTRY,
+    );
     assert.equal(await store.ensureAdmin(me, NOW, ENTRY), true);
     assert.equal(await store.ensureAdmin(me, NOW, ENTRY), false);
     const rules = await store.rights(me);
@@ -329,7 +362,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const token = await store.addUserToken(me, userToken(new Secret("mine")), ENTRY);
     const enrollment = await store.addEnrollToken(enrollToken(me, "mine"), ENTRY);
     const [rule] = await store.rules(me.accountId, me.id);
-    const change = { now: NOW, force: true };
+    const change = { now: NOW, force: true, keepMade: false };
     assert.deepEqual((await store.users(accountId, NOW)).map(({ id }) => id), [stranger.id]);
     assert.equal(await store.user(accountId, me.id), undefined);
     assert.equal(await store.user(accountId, "me"), undefined);

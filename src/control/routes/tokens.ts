@@ -77,6 +77,7 @@ export const deleteToken = userRoute(
   { method: "DELETE", path: "/v1/tokens/:id", needs: "self" },
   async (call, user, { store, clock }) => {
     const id = call.param("id"), force = call.query("force") === "true", now = clock.now();
+    const keepMade = call.query("keep_made") === "true";
     const token = await store.userToken(user.accountId, id, now);
     const admin = decide(user, { verb: "admin" }).allowed;
     if (!token || (!admin && token.userId !== user.id)) throw noToken(id);
@@ -87,9 +88,10 @@ export const deleteToken = userRoute(
     }
     const audit = call.audit("token.revoke", {
       subject: id,
-      detail: { user: token.userId, name: token.name, force },
+      detail: { user: token.userId, name: token.name, force, keep: keepMade },
     });
-    const revoked = await store.revokeUserToken(user.accountId, id, { now, force }, audit);
+    const change = { now, force, keepMade };
+    const revoked = await store.revokeUserToken(user.accountId, id, change, audit);
     if (!revoked) throw noToken(id);
     log("control").info("user token revoked", { token: id, user: token.userId, by: user.id });
     return { status: 204 };

@@ -38,8 +38,9 @@ export const deleteUser = userRoute(
   { method: "DELETE", path: "/v1/users/:id", needs: "admin" },
   async (call, { accountId, id: by }, { store, clock }) => {
     const id = call.param("id"), force = call.query("force") === "true";
-    const change = { now: clock.now(), force };
-    const audit = call.audit("user.remove", { subject: id, detail: { force } });
+    const keepMade = call.query("keep_made") === "true";
+    const change = { now: clock.now(), force, keepMade };
+    const audit = call.audit("user.remove", { subject: id, detail: { force, keep: keepMade } });
     if (!await store.removeUser(accountId, id, change, audit)) throw noUser(id);
     log("control").info("user removed", { user: id, by });
     return { status: 204 };
