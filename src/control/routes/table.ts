@@ -1,11 +1,13 @@
 /** Every call there is. A route that is not in this list cannot be reached. */
 import type { Route } from "../route.ts";
+import { listAudit, verifyAudit } from "./audit.ts";
 import { dispatch } from "./dispatch.ts";
 import { can } from "./can.ts";
 import { createEnrollToken, deleteEnrollToken, listEnrollTokens } from "./enroll_tokens.ts";
 import { health, root } from "./health.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
+import { reportRuns } from "./run_events.ts";
 import { register } from "./register.ts";
 import { createRule, deleteRule, listRules } from "./rules.ts";
 import { deleteSession, listSessions } from "./sessions.ts";
@@ -38,5 +40,8 @@ export const ROUTES: readonly Route[] = [
   can,
   register,
   heartbeat,
+  reportRuns,
   dispatch,
+  listAudit,
+  verifyAudit,
 ];

@@ -23,6 +23,8 @@ const BODIES: Readonly<Record<string, (target: string) => readonly unknown[]>> =
     { node_id: target, verb: "run" },
     { tag: target, verb: "run" },
   ],
+  "/v1/nodes/runs": () => [{ spool: "a", events: [{ kind: "gap", n: 1, at_ms: 0, dropped: 1 }] }],
+  "/v1/audit/verify": () => [{}],
 };
 const KEY = generateKey();
 
@@ -66,7 +68,8 @@ Deno.test("TOK-7: to another account an object is what one that never was is, on
 
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom(...ROUTES),
+      // the audit tells the caller what he did himself: AUD-9 is about the rest
+      fc.constantFrom(...ROUTES.filter(({ path }) => !path.startsWith("/v1/audit"))),
       fc.constantFrom(other.token, own.token),
       fc.constantFrom(...Object.keys(objects)),
       fc.nat(2),
