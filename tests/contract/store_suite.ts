@@ -305,7 +305,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     await refuses("enroll_token_invalid", store.registerNode(registration("bob's node"), ENTRY));
     const node = (await store.nodeByToken(new Secret("token of a")))!;
     const report = { userId: bob.id, name: "build", idleMs: 0, lastExit: 0 } as const;
-    assert.deepEqual(await store.recordSessions(node, [{ ...report, state: "idle" }], NOW), [
+    assert.deepEqual(await store.recordSessions(node, [{ ...report, state: "idle" }], NOW, ENTRY), [
       { userId: bob.id, name: "build" },
     ]);
     const again = await store.addUser({ accountId, name: "bob", ...by }, ENTRY);

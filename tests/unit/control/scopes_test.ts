@@ -184,6 +184,7 @@ Deno.test("AUD-9: who may read the audit may change nothing, and is not who may 
   await using world = await startWorld();
   const node = await world.enroll();
   const { token } = await tokenOf(world, "auditor", { rules: ["audit"] });
+  assert.equal((await world.call("GET", "/v1/audit", { token })).status, 200);
   for (const route of USER_ROUTES.filter(({ needs }) => needs !== "audit" && needs !== "self")) {
     const reply = await world.call(route.method, route.path.replace(":id", node.id), { token });
     assertRefused(reply, 403, "not_allowed");
