@@ -272,12 +272,24 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
   );
 
   test("a user has a hundred tokens, those that are over not counted", async (store, user) => {
+    const first = await store.addUserToken(user, userToken(new Secret("first")), ENTRY);
     const add = (i: number, more: object = {}) =>
-      store.addUserToken(user, { ...userToken(new Secret(`t${i}`)), ...more }, ENTRY);
+      store.addUserToken(
+        user,
+        { ...userToken(new Secret(`t${i}`)), madeWith: first, ...more },
+        ENTRY,
+      );
     const ids = await Promise.all(
-      Array.from({ length: 100 }, (_, i) => add(i, { expiresAt: NOW + HOUR + i })),
+      Array.from({ length: 99 }, (_, i) => add(i, { expiresAt: NOW + HOUR + i })),
     );
     await refuses("quota", add(100));
+    await add(100, { madeWith: undefined }); // by openbox itself, for who is locked out
+    await store.revokeUserToken(
+      user.accountId,
+      ids[6]!,
+      { now: NOW, force: false, keepMade: false },
+      ENTRY,
+    );
     await store.revokeUserToken(user.accountId, ids[5]!, {
       now: NOW,
       force: false,
