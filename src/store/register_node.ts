@@ -13,15 +13,15 @@ export async function registerNode(
   const { nodeId: id, name, addr, os, arch, hostKey, now } = registration;
   const hash = tokenHash(registration.secret);
   // the condition and the change are one statement: of two callers with the last use one gets it
-  const grant = await tx.updateTable("enroll_tokens")
+  const spent = await tx.updateTable("enroll_tokens")
     .set(({ eb }) => ({ uses_left: eb("uses_left", "-", 1), used_at: now, used_by: id }))
     .where("hash", "=", hash).where("uses_left", ">", 0).where("expires_at", ">", now)
     .where("revoked_at", "is", null)
     .returning(["account_id as accountId", "tags", "ephemeral_ms as ephemeralMs"])
     .executeTakeFirst();
   // asked for every refusal alike, so that an expired token takes as long as an unknown one
-  if (!grant) throw await whyNotGranted(tx, hash);
-  const { accountId } = grant, tags: readonly string[] = JSON.parse(grant.tags);
+  if (!spent) throw await whyNotGranted(tx, hash);
+  const { accountId } = spent, tags: readonly string[] = JSON.parse(spent.tags);
   const other = await tx.selectFrom("nodes").select(["account_id as accountId", "id", "name"])
     .where("host_key", "=", hostKey).where("deleted_at", "is", null).executeTakeFirst();
   if (other) throw hostKeyTaken(other, accountId);
@@ -35,11 +35,11 @@ export async function registerNode(
     host_key: hostKey,
     token_hash: tokenHash(registration.nodeToken),
     created_at: now,
-    ephemeral_ms: grant.ephemeralMs,
+    ephemeral_ms: spent.ephemeralMs,
   }).execute();
   await insertTags(tx, accountId, id, tags);
   const node = { accountId, id, name, addr, os, arch, tags, createdAt: now, lastSeenAt: 0 };
-  return grant.ephemeralMs === null ? node : { ...node, ephemeralMs: grant.ephemeralMs };
+  return spent.ephemeralMs === null ? node : { ...node, ephemeralMs: spent.ephemeralMs };
 }
 
 async function whyNotGranted(tx: Transaction<Tables>, hash: Uint8Array): Promise<OpenboxError> {
