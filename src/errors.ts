@@ -40,6 +40,7 @@ export const CODES = {
   enroll_token_used: [401, NOT_ALLOWED],
   key_proof: [401, NOT_ALLOWED],
   node_deleted: [410, NOT_ALLOWED],
+  node_cloned: [403, NOT_ALLOWED],
   ca_changed: [409, NOT_ALLOWED],
   host_key_mismatch: [502, NOT_ALLOWED],
   host_cert_expired: [502, NOT_ALLOWED],

@@ -11,7 +11,7 @@ import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead }
 import { expireNode, silentNodes } from "./ephemeral_nodes.ts";
 import { gatherAudit } from "./gather_audit.ts";
 import { HeldTimes } from "./held_times.ts";
-import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
+import { bootChange, enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
 import {
   insertBinding,
@@ -34,6 +34,9 @@ const FLUSH_BATCH = 500;
 
 /** A node that was not heard for so long comes online: its time is written at once. */
 const NEWS_MS = 60_000;
+
+/** A copy that beats on is written down so often. */
+const CLONE_NEWS_MS = 5 * 60_000;
 
 /** The store owns `db` and closes it. Its schema must be there (`migrate`). */
 export function createSqlStore(db: Kysely<Tables>): Store {
@@ -159,7 +162,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       const changed = {
         ...(addr !== undefined && addr !== node.addr && { addr }),
         ...(version !== undefined && version !== node.version && { version }),
-        ...(bootId !== undefined && bootId !== node.bootId && { boot_id: bootId }),
+        ...bootChange(node, bootId, now),
         // one that comes online is so also after a crash: what is held is not yet written then
         ...(seen.latest(node.id, node.storedSeenAt) < now - NEWS_MS && { last_seen_at: now }),
       };
@@ -171,6 +174,14 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         );
       }
       seen.mark(node.id, now);
+    },
+
+    async recordClone(node, now) {
+      if (node.clonedAt !== undefined && now - node.clonedAt < CLONE_NEWS_MS) return;
+      await single(() =>
+        db.updateTable("nodes").set({ cloned_at: now })
+          .where("account_id", "=", node.accountId).where("id", "=", node.id).execute()
+      );
     },
 
     recordHostCert: (accountId, nodeId, cert, audit) =>

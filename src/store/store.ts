@@ -142,6 +142,8 @@ export interface Node {
   readonly lastSeenAt: number;
   /** It is removed when nothing was heard of it for so long. */
   readonly ephemeralMs?: number;
+  /** When a copy of it was heard last. */
+  readonly clonedAt?: number;
 }
 
 /** The newest host certificate of a node. Times are epoch milliseconds. */
@@ -159,7 +161,14 @@ export interface EnrolledNode {
   readonly addr: string;
   readonly hostKey: string;
   readonly version: string | undefined;
+  /** Which start of its agent was heard last, and which one before that. */
   readonly bootId: string | undefined;
+  readonly bootBefore: string | undefined;
+  /** When the newest was heard first. */
+  readonly bootAt: number;
+  /** A start that is taken for one on another machine, and when it was last heard. */
+  readonly bootRefused: string | undefined;
+  readonly clonedAt: number | undefined;
   readonly hostCert: HostCertRecord | undefined;
   /** As the database knows it, at most some seconds late; 0 before the first heartbeat. */
   readonly storedSeenAt: number;
@@ -335,8 +344,13 @@ export interface Store extends AsyncDisposable {
 
   /** Also of a deleted node. */
   nodeByToken(token: Secret): Promise<EnrolledNode | undefined>;
-  /** The node is seen now; what changed is written at once. */
+  /**
+   * The node is seen now; what changed is written at once. Where a start of its agent comes back after a
+   * later one, that later one runs beside it, on another machine: it is refused from then on.
+   */
   recordBeat(node: EnrolledNode, beat: Beat): Promise<void>;
+  /** A beat of the start that is refused came. */
+  recordClone(node: EnrolledNode, now: number): Promise<void>;
   recordHostCert(
     accountId: string,
     nodeId: string,

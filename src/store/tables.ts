@@ -72,6 +72,10 @@ export interface Tables {
     deleted_at: number | null;
     run_spool: string | null;
     run_event: number | null;
+    boot_before: string | null;
+    boot_at: number | null;
+    boot_refused: string | null;
+    cloned_at: number | null;
     ephemeral_ms: number | null;
   };
   node_tags: { account_id: string; node_id: string; tag: string; position: number };

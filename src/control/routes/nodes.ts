@@ -56,6 +56,9 @@ function found<T>(node: T | undefined, id: string): T {
   });
 }
 
+/** For so long after a copy of it was heard a node is shown as one that has a copy. */
+const CLONED_MS = 3_600_000;
+
 const toApi = (node: Node, now: number): ApiNode => ({
   id: node.id,
   name: node.name,
@@ -66,5 +69,6 @@ const toApi = (node: Node, now: number): ApiNode => ({
   last_seen: Math.floor(node.lastSeenAt / 1000),
   created_at: Math.floor(node.createdAt / 1000),
   online: isOnline(node.lastSeenAt, now),
+  ...(node.clonedAt !== undefined && now - node.clonedAt < CLONED_MS && { cloned: true }),
   ...(node.ephemeralMs !== undefined && { ephemeral_seconds: node.ephemeralMs / 1000 }),
 });

@@ -61,3 +61,12 @@ create index enroll_tokens_account on enroll_tokens (account_id, expires_at);
 alter table nodes add column ephemeral_ms integer;
 
 create index nodes_ephemeral on nodes (last_seen_at) where ephemeral_ms is not null and deleted_at is null;
+
+-- Which start of its agent was before the newest, and which one is taken for a copy on another machine, when.
+alter table nodes add column boot_before text;
+
+alter table nodes add column boot_at integer;
+
+alter table nodes add column boot_refused text;
+
+alter table nodes add column cloned_at integer;
