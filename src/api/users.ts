@@ -6,7 +6,10 @@ const MAX_RULES = 64;
 
 /** POST /v1/users. Without `rules` the user has those of every new one. */
 export const NewUser = v.object({
-  name: nameText("name"),
+  name: v.pipe(
+    nameText("name"),
+    v.check((name) => !/^usr_[0-9a-f]{12}$/.test(name), "invalid name: it looks like an id"),
+  ),
   rules: v.optional(v.pipe(v.array(grantText), v.maxLength(MAX_RULES))),
 });
 export type NewUser = v.InferOutput<typeof NewUser>;

@@ -11,6 +11,7 @@ import {
   insertRule,
   insertUser,
   keepingAdmin,
+  lockAccount,
   readRules,
   readUser,
   readUsers,
@@ -59,6 +60,7 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
 
     addUser: (wanted, audit) =>
       transaction(async (tx) => {
+        await lockAccount(tx, wanted.accountId);
         const user = await insertUser(tx, wanted);
         await append(tx, { ...audit, accountId: user.accountId, subject: user.id });
         return user;
@@ -86,6 +88,7 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
 
     addRule: (wanted, audit) =>
       transaction(async (tx) => {
+        await lockAccount(tx, wanted.user.accountId);
         const rule = await insertRule(tx, wanted);
         await append(tx, { ...audit, accountId: wanted.user.accountId, subject: rule.id });
         return rule;
@@ -102,6 +105,7 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
 
     ensureAdmin: (user, now, audit) =>
       transaction(async (tx) => {
+        await lockAccount(tx, user.accountId);
         const given = await ensureAdmin(tx, user, now);
         if (given) await append(tx, { ...audit, accountId: user.accountId });
         return given;

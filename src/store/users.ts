@@ -190,9 +190,7 @@ export async function keepingAdmin<T>(
   { accountId, now, force }: KeepAdmin,
   change: () => Promise<T>,
 ): Promise<T> {
-  // an update of the account's row is a lock on it, on every database
-  await tx.updateTable("accounts").set(({ ref }) => ({ created_at: ref("created_at") }))
-    .where("account_id", "=", accountId).execute();
+  await lockAccount(tx, accountId);
   const before = await hasAdmin(tx, accountId, now);
   const result = await change();
   if (force || !before || await hasAdmin(tx, accountId, now)) return result;
@@ -204,6 +202,12 @@ export async function keepingAdmin<T>(
         "plane's machine is the way back",
     },
   );
+}
+
+/** Whoever else changes users and rules of the account waits. An update is a lock, on every database. */
+export async function lockAccount(tx: Tx, accountId: string): Promise<void> {
+  await tx.updateTable("accounts").set(({ ref }) => ({ created_at: ref("created_at") }))
+    .where("account_id", "=", accountId).execute();
 }
 
 /** Whether there is a token that allows everything. */

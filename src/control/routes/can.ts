@@ -3,22 +3,19 @@ import { formatGrant } from "../../access/grant.ts";
 import { type CanAnswer, CanRequest } from "../../api/can.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
 import type { Candidate, User } from "../../store/store.ts";
-import { requireAllowed } from "../allow.ts";
 import { findNode, noNode, type Runner } from "../find_node.ts";
 import { type Control, userRoute } from "../route.ts";
 import { readTarget } from "../target.ts";
-import { findUser } from "./users.ts";
+import { meantUser } from "./users.ts";
 
 /** The answer that the call itself would get, without making it. About others only administrators may ask. */
 export const can = userRoute(
   { method: "POST", path: "/v1/can", needs: "self", body: CanRequest },
   async (call, caller, control) => {
     const { user: wanted, verb } = call.body;
-    const self = wanted === undefined || wanted === caller.id || wanted === caller.name;
-    if (!self) requireAllowed(caller, { verb: "admin" });
-    const user = self ? caller : await findUser(control.store, caller.accountId, wanted);
+    const user = await meantUser(caller, wanted, control.store);
     // of another user it is not known with which token he will come
-    const rights = self ? caller : await control.store.rights(user);
+    const rights = user === caller ? caller : await control.store.rights(user);
     const runner: Runner = { accountId: caller.accountId, ...rights };
     if (verb === "run") {
       return { status: 200, body: await canRun(call.body, user, runner, control) };

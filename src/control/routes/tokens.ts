@@ -13,17 +13,15 @@ import { Secret } from "../../secret.ts";
 import type { TokenRecord, TokenUser } from "../../store/store.ts";
 import { requireAllowed } from "../allow.ts";
 import { userRoute } from "../route.ts";
-import { findUser } from "./users.ts";
+import { meantUser } from "./users.ts";
 
 /** One's own; an administrator's also those of the user in `?user=`, or with `?all=true` all. */
 export const listTokens = userRoute(
   { method: "GET", path: "/v1/tokens", needs: "self" },
   async (call, user, { store, clock }) => {
     const wanted = call.query("user"), all = call.query("all") === "true";
-    if (all || (wanted !== undefined && !isSelf(user, wanted))) {
-      requireAllowed(user, { verb: "admin" });
-    }
-    const of = wanted === undefined ? user : await findUser(store, user.accountId, wanted);
+    if (all) requireAllowed(user, { verb: "admin" });
+    const of = await meantUser(user, wanted, store);
     const tokens = await store.userTokens(user.accountId, all ? undefined : of.id, clock.now());
     return { status: 200, body: { tokens: tokens.map((token) => toApi(token, user)) } };
   },
@@ -39,9 +37,7 @@ export const createToken = userRoute(
     const { name = "token", scopes: texts, ttl_seconds } = call.body;
     const admin = decide(user, { verb: "admin" }).allowed;
     if (!admin && user.scopes !== "all") throw scopedMaker();
-    const wanted = call.body.user;
-    if (wanted !== undefined && !isSelf(user, wanted)) requireAllowed(user, { verb: "admin" });
-    const owner = wanted === undefined ? user : await findUser(store, user.accountId, wanted);
+    const owner = await meantUser(user, call.body.user, store);
     const scopes = texts?.map(parseGrant) ?? "all" as const;
     const token = new Secret(newUserToken()), createdAt = clock.now();
     const expiresAt = endOf(ttl_seconds, createdAt, admin ? undefined : user.tokenExpiresAt);
@@ -97,9 +93,6 @@ export const deleteToken = userRoute(
     return { status: 204 };
   },
 );
-
-const isSelf = ({ id, name }: TokenUser, wanted: string): boolean =>
-  wanted === id || wanted === name;
 
 /** `limit`: the end of the token that makes it. */
 function endOf(

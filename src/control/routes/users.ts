@@ -2,7 +2,8 @@ import { NewUser, type User as ApiUser } from "../../api/users.ts";
 import { parseGrant } from "../../access/grant.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
-import type { Store, User, UserRecord } from "../../store/store.ts";
+import type { Store, TokenUser, User, UserRecord } from "../../store/store.ts";
+import { requireAllowed } from "../allow.ts";
 import { userRoute } from "../route.ts";
 import { ruleToApi } from "./rules.ts";
 
@@ -46,6 +47,17 @@ export const deleteUser = userRoute(
     return { status: 204 };
   },
 );
+
+/** Whom a caller means: himself by saying nothing, his id or his name, anybody else only as an administrator. */
+export async function meantUser(
+  caller: TokenUser,
+  wanted: string | undefined,
+  store: Pick<Store, "user">,
+): Promise<User> {
+  if (wanted === undefined || wanted === caller.id || wanted === caller.name) return caller;
+  requireAllowed(caller, { verb: "admin" });
+  return await findUser(store, caller.accountId, wanted);
+}
 
 /** By id, else by name. Another account's is not there. */
 export async function findUser(

@@ -160,3 +160,45 @@ Deno.test("TOK-13: the last administrator stays, unless it is forced", async () 
   await done(revoke(world, boss.token, boss.id, "?force=true"));
   assert.equal(await whoami(world, boss.token), 401);
 });
+
+Deno.test("TOK-10: names that something would read as more than a name are refused", async () => {
+  await using world = await startWorld();
+  const by = { token: world.token };
+  const bad = [
+    "",
+    "a b",
+    "-x",
+    "../x",
+    "a,b",
+    "a\0",
+    "\u202ex",
+    "'",
+    '"',
+    "<b>",
+    "x".repeat(65),
+    5,
+  ];
+  for (const name of [...bad, world.user.id, "usr_000000000000"]) {
+    const reply = await world.call("POST", "/v1/users", { ...by, body: { name } });
+    assertRefused(reply, 400, "invalid_name");
+  }
+  for (const name of bad) {
+    assertRefused(await make(world, world.token, { name }), 400, "invalid_name");
+    const body = { user: "me", grant: "read", name };
+    assertRefused(await world.call("POST", "/v1/rules", { ...by, body }), 400, "invalid_name");
+  }
+});
+
+Deno.test("TOK-11: a user is looked up as he is written", async () => {
+  await using world = await startWorld();
+  const by = { token: world.token };
+  await tokenOf(world, "bob");
+  for (const user of ["bo%", "bo_", "BOB", "' or '1'='1", "bob' --", "bob ", " bob"]) {
+    assertRefused(await make(world, world.token, { user }), 404, "not_found");
+    const query = encodeURIComponent(user);
+    for (const path of [`/v1/tokens?user=${query}`, `/v1/rules?user=${query}`]) {
+      assertRefused(await world.call("GET", path, by), 404, "not_found");
+    }
+    assertRefused(await world.call("DELETE", `/v1/users/${query}`, by), 404, "not_found");
+  }
+});
