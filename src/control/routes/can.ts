@@ -1,4 +1,4 @@
-import { type Ask, decide, type Decision } from "../../access/decide.ts";
+import { type Ask, decide, type Decision, mayEver } from "../../access/decide.ts";
 import { formatGrant } from "../../access/grant.ts";
 import { type CanAnswer, CanRequest } from "../../api/can.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
@@ -25,6 +25,14 @@ export const can = userRoute(
   },
 );
 
+const NOWHERE: Ask = {
+  verb: "run",
+  node: { id: "", name: "", tags: [] },
+  isolation: undefined,
+  session: false,
+  login: undefined,
+};
+
 async function canRun(
   body: CanRequest,
   user: User,
@@ -34,6 +42,8 @@ async function canRun(
   const { isolation, login, session = false } = body;
   if (isolation !== undefined) parseIsolation(isolation);
   const target = readTarget(body);
+  // who may run nothing learns of no node by asking
+  if (!mayEver(runner, "run")) return toApi(user, "run", decide(runner, NOWHERE), undefined);
   const found = await findNode(runner, target, { isolation, login, session }, control);
   if (found.kind === "node") return toApi(user, "run", found.judged.decision, found.node);
   const { message, code } = await noNode(runner, target, found.resolution, control);

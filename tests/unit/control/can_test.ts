@@ -106,3 +106,19 @@ Deno.test("a session is not bound by asking", async () => {
   assert.equal(answer.allowed, true);
   assert.deepEqual(await world.store.sessions(world.user), []);
 });
+
+Deno.test("who may run nothing learns of no node by asking", async () => {
+  await using world = await startWorld();
+  await world.enroll({ name: "hidden", tags: ["ci"] });
+  const { token } = await tokenOf(world, "auditor", { rules: ["audit"] });
+  for (const target of [{}, { tag: "ci" }, { node_id: "hidden" }, { tag: "none" }]) {
+    const answer = await done(can(world, { verb: "run", ...target }, token));
+    const { allowed, code, node, why } = answer;
+    assert.deepEqual([allowed, code, node, why], [
+      false,
+      "not_allowed",
+      null,
+      "no rule allows run",
+    ]);
+  }
+});
