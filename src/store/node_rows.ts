@@ -12,7 +12,17 @@ export async function readNodes(
   seen: HeldTimes,
 ): Promise<Node[]> {
   let query = tx.selectFrom("nodes")
-    .select(["id", "name", "addr", "os", "arch", "created_at", "last_seen_at"])
+    .select([
+      "id",
+      "name",
+      "addr",
+      "os",
+      "arch",
+      "created_at",
+      "last_seen_at",
+      "ephemeral_ms",
+      "cloned_at",
+    ])
     .where("account_id", "=", accountId).where("deleted_at", "is", null);
   let tagQuery = tx.selectFrom("node_tags").select(["node_id", "tag"])
     .where("account_id", "=", accountId);
@@ -41,6 +51,8 @@ export async function readNodes(
     tags: tags.get(row.id)?.map((tagRow) => tagRow.tag) ?? [],
     createdAt: row.created_at,
     lastSeenAt: seen.latest(row.id, row.last_seen_at),
+    ...(row.ephemeral_ms !== null && { ephemeralMs: row.ephemeral_ms }),
+    ...(row.cloned_at !== null && { clonedAt: row.cloned_at }),
   }));
 }
 
@@ -65,6 +77,26 @@ export async function removeTags(
     .where("node_id", "=", nodeId).execute();
 }
 
+/** A beat may be under way this long while the agent that sent it is started again. */
+const UNDER_WAY_MS = 20_000;
+
+/**
+ * What a beat of the start `bootId` changes. An agent that is started again leaves its last start behind;
+ * one that comes back after a later start was never gone, so that the later one is a copy of it.
+ */
+export function bootChange(
+  { bootId: newest, bootBefore, bootAt }: EnrolledNode,
+  bootId: string | undefined,
+  now: number,
+) {
+  if (bootId === undefined || bootId === newest) return {};
+  const started = { boot_id: bootId, boot_before: newest ?? null, boot_at: now };
+  if (bootId !== bootBefore) return started;
+  return now - bootAt < UNDER_WAY_MS
+    ? {}
+    : { ...started, boot_refused: newest ?? null, cloned_at: now };
+}
+
 export function enrolledNode(row: NodeRow): EnrolledNode {
   return {
     accountId: row.account_id,
@@ -74,6 +106,10 @@ export function enrolledNode(row: NodeRow): EnrolledNode {
     hostKey: row.host_key,
     version: row.version ?? undefined,
     bootId: row.boot_id ?? undefined,
+    bootBefore: row.boot_before ?? undefined,
+    bootAt: row.boot_at ?? 0,
+    bootRefused: row.boot_refused ?? undefined,
+    clonedAt: row.cloned_at ?? undefined,
     hostCert: hostCert(row),
     storedSeenAt: row.last_seen_at,
     deletedAt: row.deleted_at ?? undefined,
@@ -86,6 +122,7 @@ type NodeRow =
     "account_id" | "id" | "name" | "addr" | "host_key" | "version" | "boot_id"
   >
   & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">
+  & Pick<Tables["nodes"], "boot_before" | "boot_at" | "boot_refused" | "cloned_at">
   & { readonly last_seen_at: number };
 
 function hostCert(row: NodeRow): HostCertRecord | undefined {

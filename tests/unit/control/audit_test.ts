@@ -86,7 +86,11 @@ Deno.test("AUD-2: who is refused is on record with the call and the reason", asy
   await eventually("both are on record", async () => (await denied()).length === 2);
   assert.deepEqual((await denied()).map(({ action, detail }) => [action, detail]), [
     ["request", { call: "GET /v1/nodes", code: "unauthorized" }],
-    ["request", { call: "GET /v1/nodes", code: "scope" }],
+    ["request", {
+      call: "GET /v1/nodes",
+      code: "scope",
+      why: 'This call takes a user token, not one of kind "node"',
+    }],
   ]);
 });
 
