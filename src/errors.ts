@@ -34,6 +34,7 @@ export const CODES = {
   not_logged_in: [401, NOT_ALLOWED],
   scope: [403, NOT_ALLOWED],
   insecure_http: [403, NOT_ALLOWED],
+  cross_site: [403, NOT_ALLOWED],
   enroll_token_invalid: [401, NOT_ALLOWED],
   enroll_token_used: [401, NOT_ALLOWED],
   key_proof: [401, NOT_ALLOWED],

@@ -6,10 +6,12 @@ import { type Code, httpStatus, OpenboxError, toOpenboxError } from "../errors.t
 import { newRequestId } from "../ids.ts";
 import { log } from "../log.ts";
 import { sourceOf } from "../ssh/admission.ts";
-import { isAllowedHost, splitOrigin } from "./host_policy.ts";
+import { isLoopback } from "../transport/address.ts";
+import { type Arrival, readArrival } from "./forwarded.ts";
+import { isAllowedHost, isFromForeignPage } from "./host_policy.ts";
 import { TooMany } from "./rate_limit.ts";
 import { readJsonBody } from "./request_body.ts";
-import type { Control, ControlRequest, Route } from "./route.ts";
+import type { ContentType, Control, ControlRequest, Route } from "./route.ts";
 import { ROUTES } from "./routes/table.ts";
 
 type Env = { Bindings: HttpBindings };
@@ -20,31 +22,73 @@ export type App = Hono<Env>;
 export function createApp(control: Control, routes: readonly Route[] = ROUTES): App {
   const app = new Hono<Env>();
   for (const route of routes) {
-    app.on(route.method, route.path, async (c) => {
-      const { origin, hostname } = splitOrigin(c.req.url);
-      requireAllowedHost(hostname, control);
-      return respond(c, await route.answer(controlRequest(c, origin), control));
-    });
+    app.on(route.method, route.path, (c) =>
+      answered(c, route, control, async (arrival) => {
+        requireAllowedHosts(arrival, control, route);
+        requireSecureWay(arrival, control, route);
+        requireOwnPage(c, arrival, control);
+        const { status, body } = await route.answer(controlRequest(c, arrival), control);
+        const type = route.answers[status];
+        return respond(c, arrival, status, body, typeof type === "string" ? type : undefined);
+      }));
   }
-  app.notFound((c) => {
-    requireAllowedHost(splitOrigin(c.req.url).hostname, control);
-    const elsewhere = routes.filter((route) => isPath(route.path, c.req.path));
-    if (elsewhere.length === 0) {
-      throw new OpenboxError("not_found", `no such call: ${c.req.path.slice(0, 200)}`);
-    }
-    const error = new OpenboxError(
-      "method_not_allowed",
-      `${c.req.path} does not take ${c.req.method}`,
-    );
-    return respondError(c, error, { allow: elsewhere.map(({ method }) => method).join(", ") });
-  });
-  app.onError((error, c) => respondError(c, counted(error, c, control)));
+  app.notFound((c) =>
+    answered(c, undefined, control, (arrival) => {
+      requireAllowedHosts(arrival, control);
+      const elsewhere = routes.filter((route) => isPath(route.path, c.req.path));
+      if (elsewhere.length === 0) {
+        throw new OpenboxError("not_found", `no such call: ${c.req.path.slice(0, 200)}`);
+      }
+      throw new WrongMethod(
+        `${c.req.path} does not take ${c.req.method}`,
+        elsewhere.map(({ method }) => method),
+      );
+    })
+  );
   return app;
 }
 
-function controlRequest(c: ControlContext, origin: string): ControlRequest {
+class WrongMethod extends OpenboxError {
+  readonly allowed: readonly string[];
+  constructor(message: string, allowed: readonly string[]) {
+    super("method_not_allowed", message);
+    this.allowed = allowed;
+  }
+}
+
+/** The one way of a request: refused where it comes too often, answered or refused, and counted. */
+async function answered(
+  c: ControlContext,
+  route: Route | undefined,
+  control: Control,
+  work: (arrival: Arrival) => Response | Promise<Response>,
+): Promise<Response> {
+  const start = performance.now();
+  const arrival = readArrival(c.env.incoming, c.req.url, control);
+  let response: Response;
+  try {
+    requireCalm(arrival, control);
+    response = await work(arrival);
+  } catch (error) {
+    response = respondError(c, arrival, counted(error, arrival, control), control);
+  }
+  control.observer.answered({ method: c.req.method, route: route?.path ?? "none" }, {
+    status: response.status,
+    seconds: (performance.now() - start) / 1000,
+  });
+  return response;
+}
+
+/** Before anything is looked up. This machine has other ways to be slowed down, and all of its users one address. */
+function requireCalm({ source }: Arrival, { requests }: Control): void {
+  const wait = isLoopback(source) ? 0 : requests.take(sourceOf(source));
+  if (wait > 0) throw new TooMany("Too many calls at once from this address", wait);
+}
+
+function controlRequest(c: ControlContext, { origin, source }: Arrival): ControlRequest {
   return {
     origin,
+    source,
     param: (name) => c.req.param(name) ?? "",
     query: (name) => c.req.query(name) || undefined,
     authorization: authorization(c.env.incoming.rawHeaders),
@@ -63,17 +107,24 @@ function authorization(rawHeaders: readonly string[]): string | undefined {
 /** What every answer says: nobody keeps it, nobody guesses its type. */
 const HEADERS = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
+/** A year: a browser that was here over HTTPS does not come back without it. */
+const HSTS = "max-age=31536000";
+
 function respond(
   c: ControlContext,
-  { status, body }: { readonly status: number; readonly body?: unknown },
+  { origin }: Arrival,
+  status: number,
+  body: unknown,
+  /** Of a text; else the body is written as JSON. */
+  textType?: ContentType,
   more: Readonly<Record<string, string>> = {},
 ): Response {
   const headers: Record<string, string> = { ...HEADERS, ...more };
   if (unreadBody(c)) headers["connection"] = "close";
+  if (origin.startsWith("https:")) headers["strict-transport-security"] = HSTS;
   if (body === undefined) return new Response(null, { status, headers });
-  const isText = typeof body === "string";
-  headers["content-type"] = isText ? "text/plain; charset=utf-8" : "application/json";
-  return new Response(isText ? body : JSON.stringify(body), { status, headers });
+  headers["content-type"] = textType ?? "application/json";
+  return new Response(textType ? String(body) : JSON.stringify(body), { status, headers });
 }
 
 /** With the rest of a body still to come the connection ends, or its bytes would be taken for the next request. */
@@ -90,20 +141,21 @@ const GUESSES: ReadonlySet<Code> = new Set(["unauthorized", "enroll_token_invali
  * Only what failed is counted and slowed down. Our secrets are too long to be found by trying, so a
  * good one passes always, and nobody locks out the others behind the same address.
  */
-function counted(error: unknown, c: ControlContext, { refusals }: Control): OpenboxError {
+function counted(error: unknown, { source }: Arrival, { refusals }: Control): OpenboxError {
   const failure = toOpenboxError(error);
   if (!GUESSES.has(failure.code)) return failure;
-  // what a proxy says in a header is not believed
-  const wait = refusals.take(sourceOf(c.env.incoming.socket.remoteAddress ?? ""));
+  const wait = refusals.take(sourceOf(source));
   return wait === 0 ? failure : new TooMany("Too many refused calls from this address", wait);
 }
 
 function respondError(
   c: ControlContext,
+  arrival: Arrival,
   error: OpenboxError,
-  headers: Readonly<Record<string, string>> = {},
+  { observer }: Control,
 ): Response {
   const requestId = newRequestId(), status = httpStatus(error.code);
+  observer.refused(error.code);
   const ours = error.code === "internal" || error.code === "database_unavailable";
   if (ours) logFailure(c, error, requestId);
   const body: ErrorBody = {
@@ -114,8 +166,8 @@ function respondError(
     ...(error.hint !== undefined && { hint: error.hint }),
     request_id: requestId,
   };
-  return respond(c, { status, body }, {
-    ...headers,
+  return respond(c, arrival, status, body, undefined, {
+    ...(error instanceof WrongMethod && { allow: error.allowed.join(", ") }),
     ...(status === 401 && { "www-authenticate": "Bearer" }),
     ...(error instanceof TooMany && { "retry-after": String(error.retryAfterSeconds) }),
   });
@@ -132,12 +184,38 @@ function logFailure(c: ControlContext, error: OpenboxError, request: string): vo
   });
 }
 
-function requireAllowedHost(hostname: string, { publicUrl }: Control): void {
-  if (isAllowedHost(hostname, publicUrl)) return;
-  throw new OpenboxError("wrong_host", `This control plane is not ${JSON.stringify(hostname)}`, {
+function requireAllowedHosts(
+  { hostnames }: Arrival,
+  { publicUrl }: Control,
+  route?: Route,
+): void {
+  const foreign = hostnames.find((name) => !isAllowedHost(name, publicUrl));
+  if (foreign === undefined || route?.anyHost) return;
+  throw new OpenboxError("wrong_host", `This control plane is not ${JSON.stringify(foreign)}`, {
     hint:
       "openbox control --url URL names the host by which others reach it; an IP address works always",
   });
+}
+
+function requireSecureWay({ source, viaProxy }: Arrival, control: Control, route: Route): void {
+  if (!control.proxiesOnly || viaProxy || isLoopback(source) || route.anyHost) return;
+  throw new OpenboxError(
+    "insecure_http",
+    `Plain HTTP is taken here from the proxy in front alone, and ${source} is none`,
+    { hint: `use ${control.publicUrl}; openbox control --behind-proxy ADDR names the proxies` },
+  );
+}
+
+/** No token of ours travels by itself, as a cookie would; a page that has one all the same got it from elsewhere. */
+function requireOwnPage(c: ControlContext, { origin }: Arrival, { publicUrl }: Control): void {
+  const { headers } = c.env.incoming;
+  if (headers.authorization === undefined && headers.cookie === undefined) return;
+  const ours = publicUrl === undefined ? [origin] : [origin, new URL(publicUrl).origin];
+  if (!isFromForeignPage(headers, ours)) return;
+  throw new OpenboxError(
+    "cross_site",
+    "A page of another site made this call; browsers may call this control plane from its own pages alone",
+  );
 }
 
 /** `pattern` as in a route: `:id` stands for one segment. */

@@ -7,13 +7,17 @@ import type { Control } from "./route.ts";
 /** The certificate's line. The node's row knows it as its newest. */
 export async function issueHostCert(
   node: Pick<EnrolledNode, "accountId" | "id" | "hostKey">,
-  { authority, store, clock }: Pick<Control, "authority" | "store" | "clock">,
+  { authority, store, clock, observer }: Pick<
+    Control,
+    "authority" | "store" | "clock" | "observer"
+  >,
 ): Promise<string> {
   const cert = await authority.issueHostCert({
     key: parseAuthorizedLine(node.hostKey),
     nodeId: node.id,
     now: clock.now(),
   });
+  observer.issued("host");
   await store.recordHostCert(node.accountId, node.id, {
     serial: cert.serial,
     validAfter: Number(cert.validAfter) * 1000,

@@ -1,6 +1,7 @@
 /**
- * How a call of the HTTP interface is declared: its method, its path, who may make it, and what its
- * body is. Who may is part of the declaration, so that a route without a rule cannot be written.
+ * How a call of the HTTP interface is declared: its method, its path, who may make it, what its body is
+ * and every answer that it gives. Who may and what is answered are part of the declaration, so that a
+ * route without a rule, or with an answer that GET /openapi.json does not know, cannot be written.
  */
 import * as v from "valibot";
 import type { CertAuthority } from "../ca/authority.ts";
@@ -8,6 +9,8 @@ import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
+import type { TrustedProxies } from "./forwarded.ts";
+import type { Observer } from "./observe.ts";
 import type { RateLimit } from "./rate_limit.ts";
 
 /** What the handlers work on. */
@@ -19,8 +22,14 @@ export interface Control {
   readonly loopback: boolean;
   /** The address that others use; undefined: the one by which the caller got here. */
   readonly publicUrl: string | undefined;
+  readonly proxies: TrustedProxies;
+  /** Plain HTTP is for proxies, and for this machine: from others it would carry tokens in the clear. */
+  readonly proxiesOnly: boolean;
+  readonly observer: Observer;
   /** By user id. */
   readonly dispatches: RateLimit;
+  /** By source address: all requests of other machines. */
+  readonly requests: RateLimit;
   /** By source address: what is answered with 401. */
   readonly refusals: RateLimit;
   /** Hears of each user token that was good. */
@@ -33,13 +42,41 @@ export interface Control {
  */
 export type AuthRule = "public" | "user" | "node" | "enroll_token";
 
-export interface Route {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
-  /** As hono has it, `:id` being a parameter. */
-  readonly path: string;
+export interface Route extends Declared {
   readonly auth: AuthRule;
   answer(request: ControlRequest, control: Control): Promise<Answer>;
 }
+
+/** What a route says of itself; GET /openapi.json is made of it. */
+export interface Declared {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  /** As hono has it, `:id` being a parameter. */
+  readonly path: string;
+  /** One line, for the reader of the API's description. */
+  readonly summary: string;
+  /** The parameters behind the `?` and what they mean. */
+  readonly query?: Readonly<Record<string, string>>;
+  /** Absent: a body is not read. */
+  readonly body?: v.GenericSchema;
+  readonly answers: Answers;
+  /** The codes of its own errors; those that every route of its rule has are known (openapi.ts). */
+  readonly refuses?: readonly Code[];
+  /** Answered whatever host the request names: for those who look whether we live. */
+  readonly anyHost?: boolean;
+}
+
+type Success = 200 | 201 | 204;
+/** By status: the schema of a JSON body, the content type of a text, or null where there is no body. */
+export type Answers = { readonly [S in Success]?: v.GenericSchema | ContentType | null };
+export type ContentType = `${string}/${string}`;
+
+/** What a handler may return: one of the answers that it declares. */
+export type AnswerOf<A extends Answers> = {
+  [S in keyof A & Success]: A[S] extends v.GenericSchema
+    ? { readonly status: S; readonly body: v.InferInput<A[S]> }
+    : A[S] extends string ? { readonly status: S; readonly body: string }
+    : { readonly status: S };
+}[keyof A & Success];
 
 /** A request before anybody looked at who sends it. */
 export interface ControlRequest {
@@ -49,72 +86,78 @@ export interface ControlRequest {
   readonly authorization: string | undefined;
   /** `https://box:8443`, as the caller wrote it. */
   readonly origin: string;
+  /** The address of who sends it, without a port. */
+  readonly source: string;
   /** The parsed JSON object; an empty body is `{}`. */
   readBody(): Promise<object>;
 }
 
-export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin"> {
+export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin" | "source"> {
   readonly body: Body;
 }
 
 export interface Answer {
-  readonly status: 200 | 201 | 204;
-  /** JSON, or text where it is a string. */
+  readonly status: Success;
+  /** As the route declares it for this status. */
   readonly body?: unknown;
 }
 
-interface Declaration<Schema extends v.GenericSchema> {
-  readonly method: Route["method"];
-  readonly path: string;
-  /** Absent: a body is not read. */
-  readonly body?: Schema;
+interface Declaration<S extends v.GenericSchema, A extends Answers> extends Declared {
+  readonly body?: S;
+  readonly answers: A;
 }
 type NoBody = v.UndefinedSchema<undefined>;
 
-export function publicRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, body }: Declaration<S>,
-  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<Answer>,
+export function publicRoute<const A extends Answers, S extends v.GenericSchema = NoBody>(
+  declaration: Declaration<S, A>,
+  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<AnswerOf<A>>,
 ): Route {
   return {
-    method,
-    path,
+    ...declaration,
     auth: "public",
-    answer: async (request, control) => await handle(await readCall(request, body), control),
+    answer: async (request, control) =>
+      await handle(await readCall(request, declaration.body), control),
   };
 }
 
 /** The rule of a handler that spends the enrollment token in its body. */
-export const enrollRoute = <S extends v.GenericSchema>(
-  declaration: Declaration<S>,
-  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<Answer>,
+export const enrollRoute = <const A extends Answers, S extends v.GenericSchema>(
+  declaration: Declaration<S, A>,
+  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<AnswerOf<A>>,
 ): Route => ({ ...publicRoute(declaration, handle), auth: "enroll_token" });
 
-export function userRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, body }: Declaration<S>,
-  handle: (call: Call<v.InferOutput<S>>, user: TokenUser, control: Control) => Promise<Answer>,
+export function userRoute<const A extends Answers, S extends v.GenericSchema = NoBody>(
+  declaration: Declaration<S, A>,
+  handle: (
+    call: Call<v.InferOutput<S>>,
+    user: TokenUser,
+    control: Control,
+  ) => Promise<AnswerOf<A>>,
 ): Route {
   return {
-    method,
-    path,
+    ...declaration,
     auth: "user",
     async answer(request, control) {
       const user = await authenticateUser(request, control);
-      return await handle(await readCall(request, body), user, control);
+      return await handle(await readCall(request, declaration.body), user, control);
     },
   };
 }
 
-export function nodeRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, body }: Declaration<S>,
-  handle: (call: Call<v.InferOutput<S>>, node: EnrolledNode, control: Control) => Promise<Answer>,
+export function nodeRoute<const A extends Answers, S extends v.GenericSchema = NoBody>(
+  declaration: Declaration<S, A>,
+  handle: (
+    call: Call<v.InferOutput<S>>,
+    node: EnrolledNode,
+    control: Control,
+  ) => Promise<AnswerOf<A>>,
 ): Route {
   return {
-    method,
-    path,
+    ...declaration,
     auth: "node",
     async answer(request, control) {
       const node = await authenticateNode(request, control);
-      return await handle(await readCall(request, body), node, control);
+      return await handle(await readCall(request, declaration.body), node, control);
     },
   };
 }
@@ -123,9 +166,10 @@ async function readCall<S extends v.GenericSchema>(
   request: ControlRequest,
   schema: S | undefined,
 ): Promise<Call<v.InferOutput<S>>> {
-  const { origin } = request;
+  const { origin, source } = request;
   return {
     origin,
+    source,
     param: (name) => request.param(name),
     query: (name) => request.query(name),
     body: schema && validate(schema, await request.readBody()),

@@ -23,8 +23,10 @@ import {
   USER_TOKEN_MS,
 } from "./bootstrap.ts";
 import { loadCaKeys } from "./ca_keys.ts";
+import { trustProxies } from "./forwarded.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
+import { createObserver } from "./observe.ts";
 import { createRateLimit } from "./rate_limit.ts";
 import { createSerials } from "./serials.ts";
 import type { ControlSettings } from "./settings.ts";
@@ -63,16 +65,24 @@ export async function startControl(
   const keys = await loadCaKeys(settings.ca, { firstStart });
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
   const authority = createCertAuthority({ keys, nextSerial });
+  const observer = stack.use(createObserver());
   const tls = settings.tls && await readTlsPair(settings.tls);
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
   let first = NOT_YET;
   const app = createApp({
-    store,
+    store: observer.watch(store),
     authority,
     clock,
     loopback: settings.listen.loopback,
     publicUrl: settings.publicUrl,
+    proxies: trustProxies(settings.behindProxy),
+    proxiesOnly: !tls && !settings.listen.loopback && !settings.insecureHttp,
+    observer,
+    requests: createRateLimit(
+      { perSecond: settings.sourceLimit, burst: 2 * settings.sourceLimit },
+      clock,
+    ),
     dispatches: createRateLimit(
       { perSecond: settings.dispatchLimit, burst: 2 * settings.dispatchLimit },
       clock,

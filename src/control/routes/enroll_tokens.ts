@@ -1,4 +1,4 @@
-import { ENROLL_TTL_SECONDS, type EnrollToken, EnrollTokenRequest } from "../../api/enroll.ts";
+import { ENROLL_TTL_SECONDS, EnrollToken, EnrollTokenRequest } from "../../api/enroll.ts";
 import { formatEnrollToken } from "../../ca/enroll_proof.ts";
 import { newEnrollSecret } from "../../ids.ts";
 import { log } from "../../log.ts";
@@ -7,7 +7,13 @@ import { userRoute } from "../route.ts";
 
 /** A token that lets one machine become a node, with these tags. */
 export const createEnrollToken = userRoute(
-  { method: "POST", path: "/v1/enroll-tokens", body: EnrollTokenRequest },
+  {
+    method: "POST",
+    path: "/v1/enroll-tokens",
+    summary: "Make a token that lets one machine become a node",
+    body: EnrollTokenRequest,
+    answers: { 200: EnrollToken },
+  },
   async (call, user, { store, authority, clock, publicUrl }) => {
     const { tags, ttl_seconds } = call.body;
     const { min, max } = ENROLL_TTL_SECONDS;

@@ -1,4 +1,4 @@
-import type { Session as ApiSession } from "../../api/sessions.ts";
+import { type Session as ApiSession, SessionList } from "../../api/sessions.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
 import type { Session } from "../../store/store.ts";
@@ -7,7 +7,12 @@ import { userRoute } from "../route.ts";
 
 /** The caller's own. */
 export const listSessions = userRoute(
-  { method: "GET", path: "/v1/sessions" },
+  {
+    method: "GET",
+    path: "/v1/sessions",
+    summary: "The caller's sessions, most recently used first",
+    answers: { 200: SessionList },
+  },
   async (_call, user, { store, clock }) => {
     const sessions = await store.sessions(user);
     return { status: 200, body: { sessions: sessions.map((one) => toApi(one, clock.now())) } };
@@ -16,7 +21,14 @@ export const listSessions = userRoute(
 
 /** Unbinds it, and has its node end it; `?ended=true` says that the caller has ended it there already. */
 export const deleteSession = userRoute(
-  { method: "DELETE", path: "/v1/sessions/:id" },
+  {
+    method: "DELETE",
+    path: "/v1/sessions/:id",
+    summary: "End a session of the caller's",
+    query: { ended: "`true`: the caller has ended it on its node already" },
+    answers: { 204: null },
+    refuses: ["not_found"],
+  },
   async (call, user, { store, clock }) => {
     const name = call.param("id"), ended = call.query("ended") === "true";
     if (!await store.unbindSession(user, name, { ended, now: clock.now() })) {

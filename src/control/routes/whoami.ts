@@ -1,10 +1,15 @@
-import type { Whoami } from "../../api/whoami.ts";
+import { Whoami } from "../../api/whoami.ts";
 import type { CaPublicKeys } from "../../ca/keys.ts";
 import { authorizedLine } from "../../ssh/key.ts";
 import { userRoute } from "../route.ts";
 
 export const whoami = userRoute(
-  { method: "GET", path: "/v1/whoami" },
+  {
+    method: "GET",
+    path: "/v1/whoami",
+    summary: "Whose token this is, and both CA keys",
+    answers: { 200: Whoami },
+  },
   (_, user, { authority }) => {
     const body: Whoami = {
       user_id: user.id,
