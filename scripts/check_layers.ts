@@ -38,6 +38,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@hono/node-server": ["control"],
   "@logtape/logtape": ["log.ts"],
   "@stricli/core": ["cli"],
+  "@valibot/to-json-schema": ["control/openapi.ts"],
   "dockerode": ["isolation"],
   "fast-string-width": ["cli"],
   "kysely": ["store"],

@@ -1,22 +1,20 @@
 /** The fields that several resources share, and the limits on them. */
 import * as v from "valibot";
 
-const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+const NAME = /^[A-Za-z0-9._][A-Za-z0-9._-]{0,63}$/;
 
 /** A node's name, a session's or a tag: never empty, never beginning like a flag, nothing a shell or a page would read. */
 export const nameText = (what: string) =>
   v.pipe(
     v.string(),
-    v.check(
-      isName,
+    v.regex(
+      NAME,
       `invalid ${what}: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with -`,
     ),
   );
 
-const isName = (name: string): boolean => NAME.test(name) && !name.startsWith("-");
-
 /** The user's name for a session, in the one form that no reader folds or splits. */
-export const isSessionName = isName;
+export const isSessionName = (name: string): boolean => NAME.test(name);
 
 const MAX_TAGS = 64;
 
@@ -34,7 +32,12 @@ export const idText = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
 export const addressText = v.pipe(v.string(), v.minLength(3), v.maxLength(255));
 
 /** A key or certificate in authorized_keys form, one line. */
-export const keyLine = v.pipe(v.string(), v.minLength(1), v.maxLength(16384));
+export const keyLine = v.pipe(
+  v.string(),
+  v.minLength(1),
+  v.maxLength(16384),
+  v.examples(["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIPVG4cCXLeJFNTD8dRX2clRuXkeBL6pHMvR9BMPhHwy"]),
+);
 
 export const os = v.picklist(["linux", "darwin"]);
 export const arch = v.picklist(["amd64", "arm64"]);
@@ -43,4 +46,5 @@ export const arch = v.picklist(["amd64", "arm64"]);
 export const seconds = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
 /** A user of an operating system, by name; a number would be taken for somebody's uid. */
-export const isLogin = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/.test(name);
+export const LOGIN = /^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/;
+export const isLogin = (name: string): boolean => LOGIN.test(name);

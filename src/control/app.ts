@@ -35,7 +35,9 @@ export function createApp(control: Control, routes: readonly Route[] = ROUTES): 
   app.notFound((c) =>
     answered(c, undefined, control, (arrival) => {
       requireAllowedHosts(arrival, control);
-      const elsewhere = routes.filter((route) => isPath(route.path, c.req.path));
+      const fitting = routes.filter((route) => isPath(route.path, c.req.path));
+      const exact = fitting.filter(({ path }) => path === c.req.path);
+      const elsewhere = exact.length > 0 ? exact : fitting;
       if (elsewhere.length === 0) {
         throw new OpenboxError("not_found", `no such call: ${c.req.path.slice(0, 200)}`);
       }

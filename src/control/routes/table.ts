@@ -4,7 +4,9 @@ import { dispatch } from "./dispatch.ts";
 import { createEnrollToken } from "./enroll_tokens.ts";
 import { health, root } from "./health.ts";
 import { heartbeat } from "./heartbeat.ts";
+import { metrics } from "./metrics.ts";
 import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
+import { openapi } from "./openapi.ts";
 import { register } from "./register.ts";
 import { deleteSession, listSessions } from "./sessions.ts";
 import { whoami } from "./whoami.ts";
@@ -12,6 +14,8 @@ import { whoami } from "./whoami.ts";
 export const ROUTES: readonly Route[] = [
   root,
   health,
+  metrics,
+  openapi,
   whoami,
   listNodes,
   getNode,
