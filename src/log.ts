@@ -67,7 +67,8 @@ function gatherLines({ stderr }: Host): { add(line: string): void; flush(): Prom
   const flush = () => {
     clearTimeout(timer);
     timer = undefined;
-    return writing ??= write();
+    if (!writing && waiting !== "") writing = write();
+    return writing ?? Promise.resolve();
   };
   return {
     add(line) {

@@ -38,8 +38,12 @@ const LIMITS: HttpLimits = {
   drainTimeout: 10_000,
 };
 
+const TLS = { minVersion: "TLSv1.2" } as const;
+
 export interface HttpServer extends AsyncDisposable {
   readonly address: AddressInfo;
+  /** Connections from now on are shown this one; those that are open go on. Only for a server with TLS. */
+  useTls(pair: TlsPair): void;
 }
 
 export interface TlsPair {
@@ -70,14 +74,11 @@ export async function listen(
     outgoing.on("close", () => answering.delete(outgoing));
     answer(incoming, outgoing);
   };
-  const server: Server = tls
-    ? createTlsServer({
-      ...limits,
-      ...tls,
-      minVersion: "TLSv1.2",
-      handshakeTimeout: limits.headersTimeout,
-    }, onRequest)
-    : createServer(limits, onRequest);
+  const tlsServer = tls && createTlsServer(
+    { ...limits, ...tls, ...TLS, handshakeTimeout: limits.headersTimeout },
+    onRequest,
+  );
+  const server: Server = tlsServer ?? createServer(limits, onRequest);
   server.maxConnections = limits.maxConnections;
   server.on("clientError", refuse);
   await opened(server, address);
@@ -88,6 +89,7 @@ export async function listen(
   });
   return {
     address: bound,
+    useTls: (pair) => tlsServer?.setSecureContext({ ...pair, ...TLS }),
     [Symbol.asyncDispose]() {
       watch[Symbol.dispose]();
       ending = true;

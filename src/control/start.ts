@@ -31,6 +31,7 @@ import { createRateLimit } from "./rate_limit.ts";
 import { createSerials } from "./serials.ts";
 import type { ControlSettings } from "./settings.ts";
 import { readTlsPair } from "./tls_pair.ts";
+import { reloadTls } from "./tls_reload.ts";
 
 export interface ControlOverrides {
   readonly store?: Store;
@@ -92,6 +93,9 @@ export async function startControl(
   });
   stack.use(flushing(store, clock));
   const server = stack.use(await listen(app, { address: settings.listen, tls }));
+  if (settings.tls && tls) {
+    stack.use(reloadTls(settings.tls, { clock, current: tls, use: (pair) => server.useTls(pair) }));
+  }
   // after the port is ours: a token shown by a start that fails would be lost
   first = await bootstrap(store, {
     settings: settings.bootstrap,
