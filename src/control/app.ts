@@ -11,10 +11,13 @@ import { type Arrival, readArrival } from "./forwarded.ts";
 import { isAllowedHost, isFromForeignPage } from "./host_policy.ts";
 import { TooMany } from "./rate_limit.ts";
 import { readJsonBody } from "./request_body.ts";
-import type { ContentType, Control, ControlRequest, Route } from "./route.ts";
+import type { Caller, ContentType, Control, ControlRequest, Route } from "./route.ts";
 import { ROUTES } from "./routes/table.ts";
 
-type Env = { Bindings: HttpBindings };
+interface Env {
+  Bindings: HttpBindings;
+  Variables: { requestId?: string; route?: string; caller?: Caller };
+}
 type ControlContext = Context<Env>;
 
 export type App = Hono<Env>;
@@ -67,12 +70,15 @@ async function answered(
 ): Promise<Response> {
   const start = performance.now();
   const arrival = readArrival(c.env.incoming, c.req.url, control);
+  if (route) c.set("route", `${route.method} ${route.path}`);
   let response: Response;
   try {
     requireCalm(arrival, control);
     response = await work(arrival);
   } catch (error) {
-    response = respondError(c, arrival, counted(error, arrival, control), control);
+    const failure = counted(error, arrival, control);
+    recordDenial(failure, c, arrival, control);
+    response = respondError(c, arrival, failure, control);
   }
   control.observer.answered({ method: c.req.method, route: route?.path ?? "none" }, {
     status: response.status,
@@ -91,12 +97,20 @@ function controlRequest(c: ControlContext, { origin, source }: Arrival): Control
   return {
     origin,
     source,
+    id: requestId(c),
+    identified: (caller) => c.set("caller", caller),
     param: (name) => c.req.param(name) ?? "",
     query: (name) => c.req.query(name) || undefined,
     authorization: authorization(c.env.incoming.rawHeaders),
     readBody: () => readJsonBody(c.env.incoming),
   };
 }
+
+const requestId = (c: ControlContext): string => {
+  const id = c.get("requestId") ?? newRequestId();
+  c.set("requestId", id);
+  return id;
+};
 
 /** Of two headers, readers on the way may have taken either: joined they are no token. */
 function authorization(rawHeaders: readonly string[]): string | undefined {
@@ -150,23 +164,40 @@ function counted(error: unknown, { source }: Arrival, { refusals }: Control): Op
   return wait === 0 ? failure : new TooMany("Too many refused calls from this address", wait);
 }
 
+/** What somebody may not do, and who he is not: told in the audit. */
+function recordDenial(
+  { code }: OpenboxError,
+  c: ControlContext,
+  { source }: Arrival,
+  { denials }: Control,
+): void {
+  if (![401, 403, 429].includes(httpStatus(code))) return;
+  const call = c.get("route") ?? "unknown";
+  denials.note({
+    source: sourceOf(source),
+    requestId: requestId(c),
+    call,
+    code,
+    caller: c.get("caller"),
+  });
+}
+
 function respondError(
   c: ControlContext,
   arrival: Arrival,
   error: OpenboxError,
   { observer }: Control,
 ): Response {
-  const requestId = newRequestId(), status = httpStatus(error.code);
+  const id = requestId(c), status = httpStatus(error.code);
   observer.refused(error.code);
-  const ours = error.code === "internal" || error.code === "database_unavailable";
-  if (ours) logFailure(c, error, requestId);
+  if (OURS.has(error.code)) logFailure(c, error, id);
   const body: ErrorBody = {
     error: error.code === "internal"
       ? "The control plane failed; its log says why, under the request id"
       : error.message,
     code: error.code,
     ...(error.hint !== undefined && { hint: error.hint }),
-    request_id: requestId,
+    request_id: id,
   };
   return respond(c, arrival, status, body, undefined, {
     ...(error instanceof WrongMethod && { allow: error.allowed.join(", ") }),
@@ -174,6 +205,9 @@ function respondError(
     ...(error instanceof TooMany && { "retry-after": String(error.retryAfterSeconds) }),
   });
 }
+
+/** The control plane's own failures: its log has what the caller is not told. */
+const OURS: ReadonlySet<Code> = new Set(["internal", "database_unavailable", "audit_unavailable"]);
 
 function logFailure(c: ControlContext, error: OpenboxError, request: string): void {
   const cause = error.cause instanceof Error ? error.cause : error;

@@ -17,9 +17,9 @@ const EVERYWHERE: readonly Code[] = [
 const WITH_BODY: readonly Code[] = ["body_too_large", "invalid_name", "bad_public_key"];
 const BY_RULE: Readonly<Record<AuthRule, readonly Code[]>> = {
   public: [],
-  enroll_token: [],
-  user: ["unauthorized", "scope"],
-  node: ["unauthorized", "scope", "upgrade_required", "node_deleted"],
+  enroll_token: ["audit_unavailable"],
+  user: ["audit_unavailable", "unauthorized", "scope"],
+  node: ["audit_unavailable", "unauthorized", "scope", "upgrade_required", "node_deleted"],
 };
 
 /** The codes of a route's errors. */

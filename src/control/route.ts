@@ -7,8 +7,10 @@ import * as v from "valibot";
 import type { CertAuthority } from "../ca/authority.ts";
 import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
+import type { AuditAction, AuditEntry } from "../store/audit.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
+import type { Denials } from "./denials.ts";
 import type { TrustedProxies } from "./forwarded.ts";
 import type { Observer } from "./observe.ts";
 import type { RateLimit } from "./rate_limit.ts";
@@ -32,6 +34,7 @@ export interface Control {
   readonly requests: RateLimit;
   /** By source address: what is answered with 401. */
   readonly refusals: RateLimit;
+  readonly denials: Denials;
   /** Hears of each user token that was good. */
   readonly tokenUsed: (token: string) => void;
 }
@@ -84,17 +87,27 @@ export interface ControlRequest {
   param(name: string): string;
   query(name: string): string | undefined;
   readonly authorization: string | undefined;
+  /** The address of who sends it, without a port; of a proxy of ours, what that says (forwarded.ts). */
+  readonly source: string;
+  /** Its name in the log, the audit and the answer to a failure. */
+  readonly id: string;
+  /** Who sends it is known now, so that a refusal from here on tells who was refused. */
+  identified(caller: Caller): void;
   /** `https://box:8443`, as the caller wrote it. */
   readonly origin: string;
-  /** The address of who sends it, without a port. */
-  readonly source: string;
   /** The parsed JSON object; an empty body is `{}`. */
   readBody(): Promise<object>;
 }
 
-export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin" | "source"> {
+export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin"> {
   readonly body: Body;
+  /** What the audit is to say of an act of this call. */
+  audit(action: AuditAction, what?: AuditedAct): AuditEntry;
 }
+
+/** Who acts, as the audit names him. */
+export type Caller = Pick<AuditEntry, "accountId" | "actor" | "tokenId">;
+export type AuditedAct = Pick<AuditEntry, "subject" | "detail">;
 
 export interface Answer {
   readonly status: Success;
@@ -116,7 +129,7 @@ export function publicRoute<const A extends Answers, S extends v.GenericSchema =
     ...declaration,
     auth: "public",
     answer: async (request, control) =>
-      await handle(await readCall(request, declaration.body), control),
+      await handle(await readCall(request, declaration.body, ANYBODY, control), control),
   };
 }
 
@@ -139,7 +152,13 @@ export function userRoute<const A extends Answers, S extends v.GenericSchema = N
     auth: "user",
     async answer(request, control) {
       const user = await authenticateUser(request, control);
-      return await handle(await readCall(request, declaration.body), user, control);
+      const caller = { accountId: user.accountId, actor: user.id, tokenId: user.tokenId };
+      request.identified(caller);
+      return await handle(
+        await readCall(request, declaration.body, caller, control),
+        user,
+        control,
+      );
     },
   };
 }
@@ -157,19 +176,37 @@ export function nodeRoute<const A extends Answers, S extends v.GenericSchema = N
     auth: "node",
     async answer(request, control) {
       const node = await authenticateNode(request, control);
-      return await handle(await readCall(request, declaration.body), node, control);
+      const caller = { accountId: node.accountId, actor: node.id };
+      request.identified(caller);
+      return await handle(
+        await readCall(request, declaration.body, caller, control),
+        node,
+        control,
+      );
     },
   };
 }
 
+const ANYBODY: Caller = { accountId: undefined, actor: "anonymous" };
+
 async function readCall<S extends v.GenericSchema>(
   request: ControlRequest,
   schema: S | undefined,
+  caller: Caller,
+  { clock }: Pick<Control, "clock">,
 ): Promise<Call<v.InferOutput<S>>> {
-  const { origin, source } = request;
+  const { origin, source, id: requestId } = request;
   return {
+    audit: (action, what) => ({
+      ...caller,
+      ...what,
+      at: clock.now(),
+      action,
+      outcome: "allowed",
+      source,
+      requestId,
+    }),
     origin,
-    source,
     param: (name) => request.param(name),
     query: (name) => request.query(name),
     body: schema && validate(schema, await request.readBody()),

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-control-regex -- they are what is looked for
 import assert from "node:assert/strict";
 import { log, startLog } from "../../src/log.ts";
 import { Secret } from "../../src/secret.ts";
@@ -74,7 +75,6 @@ Deno.test("S33: what a peer sent cannot forge a line, move the cursor or turn te
   });
   for (const written of [json, text]) {
     assert.equal(written.trimEnd().split("\n").length, 2);
-    // deno-lint-ignore no-control-regex -- what is looked for
     assert.doesNotMatch(
       written.replaceAll("\n", ""),
       /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066]/,

@@ -28,7 +28,12 @@ export const heartbeat = nodeRoute(
     const now = clock.now();
     await store.recordBeat(node, { addr, version, bootId: boot_id, now });
     if (moved) log("control").info("node moved", { node: node.id, from: node.addr, to: addr });
-    const ends = await store.recordSessions(node, sessions.map(fromApi), now);
+    const ends = await store.recordSessions(
+      node,
+      sessions.map(fromApi),
+      now,
+      call.audit("session.end"),
+    );
     const renew = host_cert_serial !== undefined &&
       needsHostCert(node.hostCert, BigInt(host_cert_serial), now);
     const body: HeartbeatAnswer = {
@@ -36,7 +41,7 @@ export const heartbeat = nodeRoute(
       revocations: [],
       ...(ends.length > 0 &&
         { end_sessions: ends.map(({ userId, name }) => ({ user_id: userId, name })) }),
-      ...(renew && { host_cert: await issueHostCert(node, control) }),
+      ...(renew && { host_cert: await issueHostCert(node, call, control) }),
     };
     return { status: 200, body };
   },

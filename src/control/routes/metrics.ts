@@ -10,7 +10,7 @@ export const metrics = userRoute(
     answers: { 200: "text/plain; version=0.0.4; charset=utf-8" },
   },
   async (_, user, { store, observer }) => {
-    if ((await store.firstUser())?.accountId !== user.accountId) {
+    if (!await store.isFirstAccount(user.accountId)) {
       throw new OpenboxError("scope", "The numbers of the control plane are for its own account");
     }
     return { status: 200, body: await observer.metrics.text() };

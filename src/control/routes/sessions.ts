@@ -31,7 +31,8 @@ export const deleteSession = userRoute(
   },
   async (call, user, { store, clock }) => {
     const name = call.param("id"), ended = call.query("ended") === "true";
-    if (!await store.unbindSession(user, name, { ended, now: clock.now() })) {
+    const audit = call.audit("session.unbind", { subject: name, detail: { ended } });
+    if (!await store.unbindSession(user, name, { ended, now: clock.now() }, audit)) {
       throw new OpenboxError("not_found", `you have no session ${JSON.stringify(name)}`, {
         hint: "openbox sessions",
       });

@@ -1,5 +1,6 @@
 /** Every call there is. A route that is not in this list cannot be reached. */
 import type { Route } from "../route.ts";
+import { listAudit, verifyAudit } from "./audit.ts";
 import { dispatch } from "./dispatch.ts";
 import { createEnrollToken } from "./enroll_tokens.ts";
 import { health, root } from "./health.ts";
@@ -7,6 +8,7 @@ import { heartbeat } from "./heartbeat.ts";
 import { metrics } from "./metrics.ts";
 import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
 import { openapi } from "./openapi.ts";
+import { reportRuns } from "./run_events.ts";
 import { register } from "./register.ts";
 import { deleteSession, listSessions } from "./sessions.ts";
 import { whoami } from "./whoami.ts";
@@ -26,5 +28,8 @@ export const ROUTES: readonly Route[] = [
   createEnrollToken,
   register,
   heartbeat,
+  reportRuns,
   dispatch,
+  listAudit,
+  verifyAudit,
 ];

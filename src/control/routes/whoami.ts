@@ -10,7 +10,9 @@ export const whoami = userRoute(
     summary: "Whose token this is, and both CA keys",
     answers: { 200: Whoami },
   },
-  (_, user, { authority }) => {
+  async (call, user, { authority, store }) => {
+    // what openbox login asks first, and nobody asks often
+    await store.recordAudit([call.audit("login")]);
     const body: Whoami = {
       user_id: user.id,
       name: user.name,
@@ -18,7 +20,7 @@ export const whoami = userRoute(
       ...caLines(authority.publicKeys),
       token_expires_at: Math.floor(user.tokenExpiresAt / 1000),
     };
-    return Promise.resolve({ status: 200, body });
+    return { status: 200, body };
   },
 );
 

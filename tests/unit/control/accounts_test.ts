@@ -12,6 +12,8 @@ const BODIES: Readonly<Record<string, (node: string) => unknown>> = {
   "/v1/nodes/heartbeat": (node) => ({ node_id: node, addr: "10.66.66.66:7600" }),
   "/v1/enroll-tokens": () => ({ tags: ["secret-tag"] }),
   "/v1/nodes/register": () => ({}),
+  "/v1/nodes/runs": () => ({ spool: "a", events: [{ kind: "gap", n: 1, at_ms: 0, dropped: 1 }] }),
+  "/v1/audit/verify": () => ({}),
 };
 const KEY = generateKey();
 
@@ -29,7 +31,8 @@ Deno.test("TOK-7: to another account a node is what one that never was is, on ev
 
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom(...ROUTES),
+      // the audit tells the caller what he did himself: AUD-9 is about the rest
+      fc.constantFrom(...ROUTES.filter(({ path }) => !path.startsWith("/v1/audit"))),
       fc.constantFrom(other.token, own.token),
       fc.constantFrom(mine.id, "secret-name", "secret-session"),
       async (route, token, target) => {
