@@ -1,8 +1,10 @@
 /** What a control plane counts of itself, for `GET /metrics`. The names are documented in docs/deploy.md. */
+import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
 import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { ONLINE_MS } from "./resolve.ts";
 
 export interface Observer extends Disposable {
   /** To add a gauge of one's own. */
@@ -14,8 +16,8 @@ export interface Observer extends Disposable {
   }): void;
   refused(code: Code): void;
   issued(kind: "user" | "host"): void;
-  /** The same store, each of its calls being timed. */
-  watch(store: Store): Store;
+  /** The same store, each of its calls being timed; what it holds is counted when somebody asks. */
+  watch(store: Store, clock: Clock): Store;
 }
 
 const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -81,28 +83,43 @@ export function createObserver(): Observer {
     },
     refused: (code) => refusals(code),
     issued: (kind) => certificates(kind),
-    watch: (store) =>
-      timed(store, (call, seconds, error) => {
+    watch(store, clock) {
+      countHeld(metrics, store, clock);
+      return timed(store, (call, seconds, error) => {
         databaseSeconds(seconds, call);
         const failed = error instanceof OpenboxError && error.code === "database_unavailable";
         if (failed) databaseFailures(call);
-      }),
+      });
+    },
     [Symbol.dispose]: () => lag[Symbol.dispose](),
   };
+}
+
+function countHeld(metrics: Metrics, store: Store, clock: Clock): void {
+  metrics.gauge("openbox_nodes", "Nodes, and whether they are heard from.", async () => {
+    const { total, heard } = await store.countNodes(clock.now() - ONLINE_MS);
+    return [
+      { labels: { state: "online" }, value: heard },
+      { labels: { state: "offline" }, value: total - heard },
+    ];
+  });
+  metrics.gauge("openbox_audit_records", "Records in the audit.", async () => {
+    return (await store.auditHead()).seq;
+  });
 }
 
 type Timed = (call: string, seconds: number, error?: unknown) => void;
 
 /** Methods are wrapped once each, when they are first asked for. */
 function timed(store: Store, report: Timed): Store {
-  const wrapped = new Map<string | symbol, unknown>();
+  const wrapped = new Map<string, { readonly value: unknown; readonly call: unknown }>();
   return new Proxy(store, {
     get(target, name) {
-      const known = wrapped.get(name);
-      if (known !== undefined) return known;
       const value: unknown = Reflect.get(target, name);
       if (typeof value !== "function") return value;
       if (typeof name === "symbol") return value.bind(target);
+      const known = wrapped.get(name);
+      if (known?.value === value) return known.call;
       const call = (...parameters: unknown[]): unknown => {
         const start = performance.now();
         const seconds = () => (performance.now() - start) / 1000;
@@ -112,7 +129,7 @@ function timed(store: Store, report: Timed): Store {
         }
         return result;
       };
-      wrapped.set(name, call);
+      wrapped.set(name, { value, call });
       return call;
     },
   });

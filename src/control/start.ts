@@ -63,19 +63,22 @@ export async function startControl(
 ): Promise<RunningControl> {
   const { clock } = host;
   await using stack = new AsyncDisposableStack();
-  const store = stack.use(overrides.store ?? await openStore(settings, clock));
+  const observer = stack.use(createObserver());
+  const store = observer.watch(
+    stack.use(overrides.store ?? await openStore(settings, clock)),
+    clock,
+  );
   const firstStart = await store.firstUser() === undefined;
   const keys = await loadCaKeys(settings.ca, { firstStart });
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
   const authority = createCertAuthority({ keys, nextSerial });
-  const observer = stack.use(createObserver());
   const tls = settings.tls && await readTlsPair(settings.tls);
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
   const denials = createDenials({ store, clock });
   let first = NOT_YET;
   const app = createApp({
-    store: observer.watch(store),
+    store,
     authority,
     clock,
     loopback: settings.listen.loopback,

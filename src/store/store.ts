@@ -214,6 +214,8 @@ export interface Store extends AsyncDisposable {
     now: number,
     audit: AuditEntry,
   ): Promise<boolean>;
+  /** Of all accounts together, and how many of them were heard since then; late by what is only held. */
+  countNodes(since: number): Promise<{ readonly total: number; readonly heard: number }>;
   candidates(accountId: string, target: Target): Promise<readonly Candidate[]>;
   /** The tags in use, sorted. */
   tags(accountId: string): Promise<readonly string[]>;
