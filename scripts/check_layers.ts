@@ -37,6 +37,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@hono/hono": ["control"],
   "@hono/node-server": ["control"],
   "@logtape/logtape": ["log.ts"],
+  "@opentelemetry/api": ["control/tracing.ts"],
   "@stricli/core": ["cli"],
   "@valibot/to-json-schema": ["control/openapi.ts"],
   "dockerode": ["isolation"],

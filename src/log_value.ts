@@ -67,7 +67,9 @@ function errorText(error: Error): string {
 /** Tokens are told by their form as well: a text from outside may hold one where none should be. */
 const TOKEN = /\b(obx|obn|enroll)_[A-Za-z0-9]{16,}(?:\.[\w-]+)?/g;
 
+export const maskTokens = (text: string): string => text.replace(TOKEN, "$1_[secret]");
+
 function shown(text: string): string {
-  const masked = text.replace(TOKEN, "$1_[secret]");
+  const masked = maskTokens(text);
   return masked.length > MAX_TEXT ? `${masked.slice(0, MAX_TEXT)}…` : masked;
 }

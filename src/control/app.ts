@@ -74,7 +74,8 @@ async function answered(
   let response: Response;
   try {
     requireCalm(arrival, control);
-    response = await work(arrival);
+    const request = { method: c.req.method, route: route?.path };
+    response = await control.observer.traced(c.env.outgoing, request, () => work(arrival));
   } catch (error) {
     const failure = counted(error, arrival, control);
     recordDenial(failure, c, arrival, control);

@@ -4,13 +4,14 @@
  */
 import { getRequestListener } from "@hono/node-server";
 import { Buffer } from "node:buffer";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { ErrorBody } from "../api/error.ts";
 import { type Code, httpStatus, OpenboxError } from "../errors.ts";
 import { newRequestId } from "../ids.ts";
 import { log } from "../log.ts";
+import { maskTokens } from "../log_value.ts";
 import { watchAccepting } from "./accept_watch.ts";
 import type { App } from "./app.ts";
 import type { ListenAddress } from "./listen_address.ts";
@@ -75,10 +76,10 @@ export async function listen(
     answer(incoming, outgoing);
   };
   const tlsServer = tls && createTlsServer(
-    { ...limits, ...tls, ...TLS, handshakeTimeout: limits.headersTimeout },
+    { ...limits, ...MASKED, ...tls, ...TLS, handshakeTimeout: limits.headersTimeout },
     onRequest,
   );
-  const server: Server = tlsServer ?? createServer(limits, onRequest);
+  const server: Server = tlsServer ?? createServer({ ...limits, ...MASKED }, onRequest);
   server.maxConnections = limits.maxConnections;
   server.on("clientError", refuse);
   await opened(server, address);
@@ -98,6 +99,26 @@ export async function listen(
     },
   };
 }
+
+/**
+ * A token has no place in a URL, and one that a caller put there comes no further: Deno writes the URL
+ * into spans before any of our code runs.
+ */
+class MaskedMessage extends IncomingMessage {
+  #url: string | undefined;
+  static {
+    Object.defineProperty(this.prototype, "url", {
+      get(this: MaskedMessage) {
+        return #url in this ? this.#url : undefined;
+      },
+      // the parent's constructor sets it to nothing before there is a place for it
+      set(this: MaskedMessage, url: string | undefined) {
+        if (#url in this) this.#url = url && maskTokens(url);
+      },
+    });
+  }
+}
+const MASKED = { IncomingMessage: MaskedMessage };
 
 function opened(server: Server, { hostname, port }: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {

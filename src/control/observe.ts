@@ -5,6 +5,7 @@ import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { ONLINE_MS } from "./resolve.ts";
+import type { TracedRequest, Tracing } from "./tracing.ts";
 
 export interface Observer extends Disposable {
   /** To add a gauge of one's own. */
@@ -14,6 +15,8 @@ export interface Observer extends Disposable {
     readonly status: number;
     readonly seconds: number;
   }): void;
+  /** Runs `work`, which answers this request, where its trace goes on. */
+  traced<T>(outgoing: object, request: TracedRequest, work: () => T): T;
   refused(code: Code): void;
   issued(kind: "user" | "host"): void;
   /** The same store, each of its calls being timed; what it holds is counted when somebody asks. */
@@ -23,7 +26,8 @@ export interface Observer extends Disposable {
 const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 const DATABASE_SECONDS = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 3];
 
-export function createObserver(): Observer {
+/** `tracing` where somebody takes the spans. */
+export function createObserver({ tracing }: { tracing?: Tracing } = {}): Observer {
   const metrics = createMetrics();
   const requests = metrics.counter(
     "openbox_requests_total",
@@ -81,11 +85,13 @@ export function createObserver(): Observer {
       if (route === "/v1/dispatch") dispatches();
       else if (route === "/v1/nodes/heartbeat") heartbeats();
     },
+    traced: (outgoing, request, work) =>
+      tracing ? tracing.request(outgoing, request, work) : work(),
     refused: (code) => refusals(code),
     issued: (kind) => certificates(kind),
     watch(store, clock) {
       countHeld(metrics, store, clock);
-      return timed(store, (call, seconds, error) => {
+      return timed(store, tracing, (call, seconds, error) => {
         databaseSeconds(seconds, call);
         const failed = error instanceof OpenboxError && error.code === "database_unavailable";
         if (failed) databaseFailures(call);
@@ -111,7 +117,7 @@ function countHeld(metrics: Metrics, store: Store, clock: Clock): void {
 type Timed = (call: string, seconds: number, error?: unknown) => void;
 
 /** Methods are wrapped once each, when they are first asked for. */
-function timed(store: Store, report: Timed): Store {
+function timed(store: Store, tracing: Tracing | undefined, report: Timed): Store {
   const wrapped = new Map<string, { readonly value: unknown; readonly call: unknown }>();
   return new Proxy(store, {
     get(target, name) {
@@ -123,7 +129,8 @@ function timed(store: Store, report: Timed): Store {
       const call = (...parameters: unknown[]): unknown => {
         const start = performance.now();
         const seconds = () => (performance.now() - start) / 1000;
-        const result: unknown = value.apply(target, parameters);
+        const work = (): unknown => value.apply(target, parameters);
+        const result = tracing ? tracing.call(`store.${name}`, work) : work();
         if (result instanceof Promise) {
           result.then(() => report(name, seconds()), (error) => report(name, seconds(), error));
         }

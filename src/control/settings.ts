@@ -45,6 +45,8 @@ export interface ControlSettings {
     | { readonly kind: "make"; readonly file: string | undefined; readonly print: boolean }
     | { readonly kind: "file"; readonly path: string }
     | { readonly kind: "text"; readonly token: Secret };
+  /** Deno sends spans to a collector, as its OTEL_… variables say. */
+  readonly tracing: boolean;
   /** Make a token for this user and end. */
   readonly newToken: string | undefined;
   /** Dispatches a second and user; twice as many at once. */
@@ -93,6 +95,7 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
     insecureHttp,
     behindProxy: proxies.length === 0 && proxied && listen.loopback ? LOOPBACK_NETWORKS : proxies,
     bootstrap: readBootstrap(flags, host),
+    tracing: isOn(host.env("OTEL_DENO")),
     newToken,
     dispatchLimit: readLimit(
       text(flags.dispatchLimit, "OPENBOX_DISPATCH_LIMIT"),

@@ -34,6 +34,7 @@ import { createSerials } from "./serials.ts";
 import type { ControlSettings } from "./settings.ts";
 import { readTlsPair } from "./tls_pair.ts";
 import { reloadTls } from "./tls_reload.ts";
+import type { Tracing } from "./tracing.ts";
 
 export interface ControlOverrides {
   readonly store?: Store;
@@ -63,7 +64,7 @@ export async function startControl(
 ): Promise<RunningControl> {
   const { clock } = host;
   await using stack = new AsyncDisposableStack();
-  const observer = stack.use(createObserver());
+  const observer = stack.use(createObserver({ tracing: await startTracing(settings) }));
   const store = observer.watch(
     stack.use(overrides.store ?? await openStore(settings, clock)),
     clock,
@@ -148,6 +149,13 @@ async function openStore(
   // in the home the directory is made with it; an empty file is an empty database
   if (database.kind === "home" && !mustExist) await createPrivateFile(database.path, "");
   return await openSqliteStore(database.path, { clock, mustExist });
+}
+
+/** The package for it costs nothing where nobody takes spans. */
+async function startTracing({ tracing }: ControlSettings): Promise<Tracing | undefined> {
+  if (!tracing) return undefined;
+  const { createTracing } = await import("./tracing.ts");
+  return createTracing();
 }
 
 /** Writes held times every few seconds; disposing it ends that. The store writes the last ones itself. */

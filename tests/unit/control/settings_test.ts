@@ -25,6 +25,7 @@ Deno.test("nothing said: loopback, plain, and files in the home", () => {
       file: "/home/me/.openbox/control/bootstrap_token",
       print: false,
     },
+    tracing: false,
     newToken: undefined,
     dispatchLimit: 10_000,
     sourceLimit: 1000,
