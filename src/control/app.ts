@@ -74,6 +74,7 @@ async function answered(
   let response: Response;
   try {
     requireCalm(arrival, control);
+    requireOneHost(c);
     const request = { method: c.req.method, route: route?.path };
     response = await control.observer.traced(c.env.outgoing, request, () => work(arrival));
   } catch (error) {
@@ -115,11 +116,17 @@ const requestId = (c: ControlContext): string => {
 
 /** Of two headers, readers on the way may have taken either: joined they are no token. */
 function authorization(rawHeaders: readonly string[]): string | undefined {
-  const values = rawHeaders.filter((_, i) =>
-    i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === "authorization"
-  );
+  const values = valuesOf("authorization", rawHeaders);
   return values.length > 0 ? values.join(", ") : undefined;
 }
+
+function requireOneHost(c: ControlContext): void {
+  if (valuesOf("host", c.env.incoming.rawHeaders).length < 2) return;
+  throw new OpenboxError("bad_request", "The request has more than one Host header");
+}
+
+const valuesOf = (name: string, rawHeaders: readonly string[]): string[] =>
+  rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === name);
 
 /** What every answer says: nobody keeps it, nobody guesses its type. */
 const HEADERS = { "cache-control": "no-store", "x-content-type-options": "nosniff" };

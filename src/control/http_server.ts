@@ -82,6 +82,8 @@ export async function listen(
   const server: Server = tlsServer ?? createServer({ ...limits, ...MASKED }, onRequest);
   server.maxConnections = limits.maxConnections;
   server.on("clientError", refuse);
+  // node would answer an expectation that it does not know with a 417 and no word; we expect nothing of it
+  server.on("checkExpectation", onRequest);
   await opened(server, address);
   server.on("error", (error) => log("control").error("listening failed", { error }));
   const bound = server.address() as AddressInfo;
@@ -118,7 +120,10 @@ class MaskedMessage extends IncomingMessage {
     });
   }
 }
-const MASKED = { IncomingMessage: MaskedMessage };
+const MASKED = {
+  IncomingMessage: MaskedMessage,
+  requireHostHeader: false, // the app refuses one without, in our own words
+};
 
 function opened(server: Server, { hostname, port }: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
