@@ -31,8 +31,9 @@ export function createApp(control: Control, routes: readonly Route[] = ROUTES): 
         requireSecureWay(arrival, control, route);
         requireOwnPage(c, arrival, control);
         const { status, body } = await route.answer(controlRequest(c, arrival), control);
-        const type = route.answers[status];
-        return respond(c, arrival, status, body, typeof type === "string" ? type : undefined);
+        const declared = route.answers[status];
+        const type = typeof declared === "string" ? declared : undefined;
+        return respond(c, arrival, { status, body, type });
       }));
   }
   app.notFound((c) =>
@@ -137,18 +138,20 @@ const HSTS = "max-age=31536000";
 function respond(
   c: ControlContext,
   { origin }: Arrival,
-  status: number,
-  body: unknown,
-  /** Of a text; else the body is written as JSON. */
-  textType?: ContentType,
+  { status, body, type }: {
+    readonly status: number;
+    readonly body: unknown;
+    /** Of a text; else the body is written as JSON. */
+    readonly type?: ContentType;
+  },
   more: Readonly<Record<string, string>> = {},
 ): Response {
   const headers: Record<string, string> = { ...HEADERS, ...more };
   if (unreadBody(c)) headers["connection"] = "close";
   if (origin.startsWith("https:")) headers["strict-transport-security"] = HSTS;
   if (body === undefined) return new Response(null, { status, headers });
-  headers["content-type"] = textType ?? "application/json";
-  return new Response(textType ? String(body) : JSON.stringify(body), { status, headers });
+  headers["content-type"] = type ?? "application/json";
+  return new Response(type ? String(body) : JSON.stringify(body), { status, headers });
 }
 
 /** With the rest of a body still to come the connection ends, or its bytes would be taken for the next request. */
@@ -207,7 +210,7 @@ function respondError(
     ...(error.hint !== undefined && { hint: error.hint }),
     request_id: id,
   };
-  return respond(c, arrival, status, body, undefined, {
+  return respond(c, arrival, { status, body }, {
     ...(error instanceof WrongMethod && { allow: error.allowed.join(", ") }),
     ...(status === 401 && { "www-authenticate": "Bearer" }),
     ...(error instanceof TooMany && { "retry-after": String(error.retryAfterSeconds) }),

@@ -30,7 +30,7 @@ export const root = publicRoute(
     method: "GET",
     path: "/",
     summary: "A line of text for a person",
-    answers: { 200: "text/plain" },
+    answers: { 200: "text/plain; charset=utf-8" },
   },
   () => Promise.resolve({ status: 200, body: "openbox control plane\n" }),
 );

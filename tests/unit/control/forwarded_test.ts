@@ -109,6 +109,21 @@ Deno.test("TOK-18: behind a proxy guesses are counted by who made them", async (
   assertRefused(await guess("2001:db8:0:1::1"), 401, "unauthorized");
 });
 
+Deno.test("TOK-18: the audit tells the address that the proxy saw, and none that a caller wrote", async () => {
+  const sources = async (env: Record<string, string>) => {
+    await using world = await startWorld({ env });
+    await world.call("GET", "/v1/whoami", {
+      token: world.token,
+      headers: { "x-forwarded-for": "192.0.2.99, 203.0.113.7" },
+    });
+    const { body } = await world.call("GET", "/v1/audit", { token: world.token });
+    const login = (record: { action: string }) => record.action === "login";
+    return body.records.filter(login).map(({ source }: { source: string }) => source);
+  };
+  assert.deepEqual(await sources({ OPENBOX_PUBLIC_URL: PUBLIC }), ["203.0.113.7"]);
+  assert.deepEqual(await sources({}), ["127.0.0.1"]);
+});
+
 Deno.test("TOK-2: requests of an address are limited before anything is looked up", async () => {
   const clock = new FakeClock();
   await using world = await startWorld({
