@@ -75,6 +75,7 @@ export function enrolledNode(row: NodeRow): EnrolledNode {
     version: row.version ?? undefined,
     bootId: row.boot_id ?? undefined,
     hostCert: hostCert(row),
+    storedSeenAt: row.last_seen_at,
     deletedAt: row.deleted_at ?? undefined,
   };
 }
@@ -84,7 +85,8 @@ type NodeRow =
     Tables["nodes"],
     "account_id" | "id" | "name" | "addr" | "host_key" | "version" | "boot_id"
   >
-  & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">;
+  & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">
+  & { readonly last_seen_at: number };
 
 function hostCert(row: NodeRow): HostCertRecord | undefined {
   const { cert_serial: serial, cert_valid_after: validAfter, cert_valid_before: validBefore } = row;

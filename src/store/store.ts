@@ -86,6 +86,8 @@ export interface EnrolledNode {
   readonly version: string | undefined;
   readonly bootId: string | undefined;
   readonly hostCert: HostCertRecord | undefined;
+  /** As the database knows it, at most some seconds late; 0 before the first heartbeat. */
+  readonly storedSeenAt: number;
   /** Set: it was removed, and its agent is to be told. */
   readonly deletedAt: number | undefined;
 }
