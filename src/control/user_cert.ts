@@ -8,7 +8,10 @@ export async function issueUserCert(
   { user, node, session, isolation, login, rule }: AllowedRun,
   key: PublicKey,
   call: Pick<Call<unknown>, "audit">,
-  { authority, store, clock }: Pick<Control, "authority" | "store" | "clock">,
+  { authority, store, clock, observer }: Pick<
+    Control,
+    "authority" | "store" | "clock" | "observer"
+  >,
 ) {
   const certificate = await authority.issueUserCert({
     key,
@@ -21,6 +24,7 @@ export async function issueUserCert(
     login,
     now: clock.now(),
   });
+  observer.issued("user");
   await store.recordAudit([
     call.audit("dispatch", {
       subject: node.id,
