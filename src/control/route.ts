@@ -9,11 +9,13 @@ import { type Code, OpenboxError } from "../errors.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
 import type { RateLimit } from "./rate_limit.ts";
+import type { RevocationLists } from "./revocation_lists.ts";
 
 /** What the handlers work on. */
 export interface Control {
   readonly store: Store;
   readonly authority: CertAuthority;
+  readonly revocationLists: RevocationLists;
   readonly clock: Clock;
   /** Only this machine reaches the control plane. */
   readonly loopback: boolean;
@@ -49,8 +51,8 @@ export interface ControlRequest {
   readonly authorization: string | undefined;
   /** `https://box:8443`, as the caller wrote it. */
   readonly origin: string;
-  /** The parsed JSON object; an empty body is `{}`. */
-  readBody(): Promise<object>;
+  /** The parsed JSON object, `maxBytes` long at most; an empty body is `{}`. */
+  readBody(maxBytes?: number): Promise<object>;
 }
 
 export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin"> {
@@ -68,11 +70,13 @@ interface Declaration<Schema extends v.GenericSchema> {
   readonly path: string;
   /** Absent: a body is not read. */
   readonly body?: Schema;
+  /** Bytes; 64 KiB unless said. */
+  readonly maxBody?: number;
 }
 type NoBody = v.UndefinedSchema<undefined>;
 
 export function publicRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, body }: Declaration<S>,
+  { method, path, ...body }: Declaration<S>,
   handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<Answer>,
 ): Route {
   return {
@@ -90,7 +94,7 @@ export const enrollRoute = <S extends v.GenericSchema>(
 ): Route => ({ ...publicRoute(declaration, handle), auth: "enroll_token" });
 
 export function userRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, body }: Declaration<S>,
+  { method, path, ...body }: Declaration<S>,
   handle: (call: Call<v.InferOutput<S>>, user: TokenUser, control: Control) => Promise<Answer>,
 ): Route {
   return {
@@ -105,7 +109,7 @@ export function userRoute<S extends v.GenericSchema = NoBody>(
 }
 
 export function nodeRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, body }: Declaration<S>,
+  { method, path, ...body }: Declaration<S>,
   handle: (call: Call<v.InferOutput<S>>, node: EnrolledNode, control: Control) => Promise<Answer>,
 ): Route {
   return {
@@ -121,14 +125,14 @@ export function nodeRoute<S extends v.GenericSchema = NoBody>(
 
 async function readCall<S extends v.GenericSchema>(
   request: ControlRequest,
-  schema: S | undefined,
+  { body: schema, maxBody }: Pick<Declaration<S>, "body" | "maxBody">,
 ): Promise<Call<v.InferOutput<S>>> {
   const { origin } = request;
   return {
     origin,
     param: (name) => request.param(name),
     query: (name) => request.query(name),
-    body: schema && validate(schema, await request.readBody()),
+    body: schema && validate(schema, await request.readBody(maxBody)),
   };
 }
 

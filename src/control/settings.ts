@@ -32,6 +32,11 @@ export interface ControlSettings {
   readonly publicUrl: string | undefined;
   readonly database: Place;
   readonly ca: Place | { readonly kind: "text"; readonly pem: Secret };
+  /** Signs revocation lists. `memory`: one of this process, where there is nothing to keep it in. */
+  readonly operationsKey:
+    | { readonly kind: "text"; readonly pem: Secret }
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "memory" };
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Plain HTTP to other machines: somebody said that this is wanted. */
   readonly insecureHttp: boolean;
@@ -69,12 +74,14 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
     path(flags.tlsKey, "OPENBOX_TLS_KEY"),
   );
   const newToken = text(flags.newToken, "OPENBOX_NEW_TOKEN");
+  const ca = readCa(flags.ca, host);
   if (!newToken && !tls && !listen.loopback && !insecureHttp) throw insecureListen(listen);
   return {
     listen,
     publicUrl: readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp),
     database: readDatabase(text(flags.db, "OPENBOX_DB"), host),
-    ca: readCa(flags.ca, host),
+    ca,
+    operationsKey: readOperationsKey(ca, host),
     tls,
     insecureHttp,
     bootstrap: readBootstrap(flags, host),
@@ -132,6 +139,17 @@ function readCa(flag: string | undefined, host: Host): ControlSettings["ca"] {
   return { kind: "home", path: homePaths(host).caKey };
 }
 
+function readOperationsKey(
+  ca: ControlSettings["ca"],
+  host: Host,
+): ControlSettings["operationsKey"] {
+  const pem = host.env("OPENBOX_OPERATIONS_KEY");
+  if (pem) return { kind: "text", pem: new Secret(pem) };
+  // with its CA from the environment a control plane keeps nothing here, and can certify a new key at each start
+  if (ca.kind === "text" || isHomeless(host)) return { kind: "memory" };
+  return { kind: "file", path: homePaths(host).operationsKey };
+}
+
 function readTls(
   cert: string | undefined,
   key: string | undefined,
@@ -151,13 +169,14 @@ function readBootstrap(flags: ControlFlags, host: Host): ControlSettings["bootst
   }
   if (file) return { kind: "file", path: absolute(file, host) };
   if (token) return { kind: "text", token: new Secret(token) };
-  const homeless = !host.env("OPENBOX_HOME") && !host.env("HOME");
   return {
     kind: "make",
-    file: homeless ? undefined : homePaths(host).bootstrapToken,
+    file: isHomeless(host) ? undefined : homePaths(host).bootstrapToken,
     print: flags.printBootstrapToken ?? isOn(host.env("OPENBOX_PRINT_BOOTSTRAP_TOKEN")),
   };
 }
+
+const isHomeless = (host: Host): boolean => !host.env("OPENBOX_HOME") && !host.env("HOME");
 
 function readLimit(text: string | undefined): number {
   if (text === undefined) return DISPATCH_LIMIT;

@@ -25,7 +25,9 @@ import {
 import { loadCaKeys } from "./ca_keys.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
+import { loadOperationsKey, openOperations } from "./operations.ts";
 import { createRateLimit } from "./rate_limit.ts";
+import { createRevocationLists } from "./revocation_lists.ts";
 import { createSerials } from "./serials.ts";
 import type { ControlSettings } from "./settings.ts";
 import { readTlsPair } from "./tls_pair.ts";
@@ -63,6 +65,8 @@ export async function startControl(
   const keys = await loadCaKeys(settings.ca, { firstStart });
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
   const authority = createCertAuthority({ keys, nextSerial });
+  const operationsKey = await loadOperationsKey(settings.operationsKey);
+  const operations = openOperations({ key: operationsKey, store, authority, clock });
   const tls = settings.tls && await readTlsPair(settings.tls);
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
@@ -70,6 +74,7 @@ export async function startControl(
   const app = createApp({
     store,
     authority,
+    revocationLists: createRevocationLists({ store, operations, clock }),
     clock,
     loopback: settings.listen.loopback,
     publicUrl: settings.publicUrl,

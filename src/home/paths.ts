@@ -10,6 +10,7 @@ export interface HomePaths {
   readonly controlDir: string;
   readonly database: string;
   readonly caKey: string;
+  readonly operationsKey: string;
   readonly bootstrapToken: string;
   readonly agentDir: string;
   readonly agentState: string;
@@ -35,6 +36,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get caKey() {
       return at("control/ca_key");
+    },
+    get operationsKey() {
+      return at("control/operations_key");
     },
     get bootstrapToken() {
       return at("control/bootstrap_token");

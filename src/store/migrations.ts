@@ -8,6 +8,7 @@ import { type Kysely, sql } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import first from "./migrations/001_first.sql" with { type: "text" };
 import sessions from "./migrations/002_sessions.sql" with { type: "text" };
+import revocations from "./migrations/005_revocations.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
 
 export interface Migration {
@@ -18,6 +19,7 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { name: "001_first", sql: first },
   { name: "002_sessions", sql: sessions },
+  { name: "005_revocations", sql: revocations },
 ];
 
 /** The names of those that ran now. */

@@ -1,7 +1,7 @@
 /** Nodes and their tags between rows and the domain's types. */
 import type { Transaction } from "kysely";
 import type { HeldTimes } from "./held_times.ts";
-import type { EnrolledNode, HostCertRecord, Node } from "./store.ts";
+import type { EnrolledNode, HeldList, HostCertRecord, Node } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 /** Of the account, all or those with a tag or an id, with their tags. */
@@ -9,10 +9,11 @@ export async function readNodes(
   tx: Transaction<Tables>,
   accountId: string,
   filter: { readonly tag?: string; readonly id?: string },
-  seen: HeldTimes,
+  { seen, lists }: HeldOfNodes,
 ): Promise<Node[]> {
   let query = tx.selectFrom("nodes")
     .select(["id", "name", "addr", "os", "arch", "created_at", "last_seen_at"])
+    .select(["revocations_version", "revocations_signed_at"])
     .where("account_id", "=", accountId).where("deleted_at", "is", null);
   let tagQuery = tx.selectFrom("node_tags").select(["node_id", "tag"])
     .where("account_id", "=", accountId);
@@ -41,7 +42,35 @@ export async function readNodes(
     tags: tags.get(row.id)?.map((tagRow) => tagRow.tag) ?? [],
     createdAt: row.created_at,
     lastSeenAt: seen.latest(row.id, row.last_seen_at),
+    revocations: heldList(lists, row),
   }));
+}
+
+/** What heartbeats say, not yet written. */
+export interface HeldOfNodes {
+  readonly seen: HeldTimes;
+  /** The revocation lists that nodes hold: their versions, and when they were signed. */
+  readonly lists: { readonly versions: HeldTimes; readonly signed: HeldTimes };
+}
+
+function heldList(
+  { versions, signed }: HeldOfNodes["lists"],
+  row: Pick<NodeRow, "id" | "revocations_version" | "revocations_signed_at">,
+): HeldList | undefined {
+  const signedAt = signed.latest(row.id, row.revocations_signed_at ?? 0);
+  if (signedAt === 0) return undefined; // a version of 0 is one
+  return { version: versions.latest(row.id, row.revocations_version ?? 0), signedAt };
+}
+
+/** To be written with the next flush, where it is news. */
+export function holdList(lists: HeldOfNodes["lists"], node: EnrolledNode, list: HeldList): void {
+  const { version, signedAt } = list, known = node.heldRevocations;
+  if (lists.versions.latest(node.id, known?.version ?? 0) < version) {
+    lists.versions.mark(node.id, version);
+  }
+  if (lists.signed.latest(node.id, known?.signedAt ?? 0) < signedAt) {
+    lists.signed.mark(node.id, signedAt);
+  }
 }
 
 export async function insertTags(
@@ -65,7 +94,7 @@ export async function removeTags(
     .where("node_id", "=", nodeId).execute();
 }
 
-export function enrolledNode(row: NodeRow): EnrolledNode {
+export function enrolledNode(row: NodeRow & { listVersion: number | null }): EnrolledNode {
   return {
     accountId: row.account_id,
     id: row.id,
@@ -75,6 +104,10 @@ export function enrolledNode(row: NodeRow): EnrolledNode {
     version: row.version ?? undefined,
     bootId: row.boot_id ?? undefined,
     hostCert: hostCert(row),
+    revocationsVersion: row.listVersion ?? 0,
+    heldRevocations: row.revocations_version === null || row.revocations_signed_at === null
+      ? undefined
+      : { version: row.revocations_version, signedAt: row.revocations_signed_at },
     deletedAt: row.deleted_at ?? undefined,
   };
 }
@@ -84,7 +117,8 @@ type NodeRow =
     Tables["nodes"],
     "account_id" | "id" | "name" | "addr" | "host_key" | "version" | "boot_id"
   >
-  & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">;
+  & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">
+  & Pick<Tables["nodes"], "revocations_version" | "revocations_signed_at">;
 
 function hostCert(row: NodeRow): HostCertRecord | undefined {
   const { cert_serial: serial, cert_valid_after: validAfter, cert_valid_before: validBefore } = row;

@@ -34,7 +34,8 @@ export async function registerNode(
     created_at: now,
   }).execute();
   await insertTags(tx, accountId, id, tags);
-  return { accountId, id, name, addr, os, arch, tags, createdAt: now, lastSeenAt: 0 };
+  const unheard = { lastSeenAt: 0, revocations: undefined };
+  return { accountId, id, name, addr, os, arch, tags, createdAt: now, ...unheard };
 }
 
 async function whyNotGranted(tx: Transaction<Tables>, hash: Uint8Array): Promise<OpenboxError> {

@@ -7,8 +7,16 @@ import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
 import { newAccountId, newTokenId, newUserId } from "../ids.ts";
 import { HeldTimes } from "./held_times.ts";
-import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
+import {
+  enrolledNode,
+  type HeldOfNodes,
+  holdList,
+  insertTags,
+  readNodes,
+  removeTags,
+} from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
+import { adoptRevocations, knowsVersion, readRevocations, revoke } from "./revocation_rows.ts";
 import {
   insertBinding,
   readBinding,
@@ -28,6 +36,8 @@ const FLUSH_BATCH = 500;
 /** The store owns `db` and closes it. Its schema must be there (`migrate`). */
 export function createSqlStore(db: Kysely<Tables>): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
+  const lists = { versions: new HeldTimes(), signed: new HeldTimes() };
+  const heldOfNodes: HeldOfNodes = { seen, lists };
   const hot = compileHotQueries(db);
 
   const single = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -45,6 +55,17 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       transaction(async (tx) => {
         for (const [id, at] of times) await tx.executeQuery(bind(hot.writeSeen, at, id));
       }).then(nextTurn), FLUSH_BATCH);
+    for (
+      const [held, query] of [
+        [lists.versions, hot.writeListVersion],
+        [lists.signed, hot.writeListSigned],
+      ] as const
+    ) {
+      await held.flush((times) =>
+        transaction(async (tx) => {
+          for (const [id, value] of times) await tx.executeQuery(bind(query, value, id));
+        }).then(nextTurn), FLUSH_BATCH);
+    }
     await used.flush((times) =>
       transaction(async (tx) => {
         for (const [id, at] of times) await tx.executeQuery(bind(hot.writeUsed, at, id));
@@ -164,7 +185,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return enrolledNode(row);
       }),
 
-    async recordBeat(node, { addr, version, bootId, now }) {
+    async recordBeat(node, { addr, version, bootId, revocations, now }) {
       const changed = {
         ...(addr !== undefined && addr !== node.addr && { addr }),
         ...(version !== undefined && version !== node.version && { version }),
@@ -178,6 +199,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         );
       }
       seen.mark(node.id, now);
+      if (revocations) holdList(lists, node, revocations);
     },
 
     async recordHostCert(accountId, nodeId, cert) {
@@ -190,10 +212,11 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       );
     },
 
-    nodes: (accountId, { tag }) => transaction((tx) => readNodes(tx, accountId, { tag }, seen)),
+    nodes: (accountId, { tag }) =>
+      transaction((tx) => readNodes(tx, accountId, { tag }, heldOfNodes)),
 
     node: (accountId, id) =>
-      transaction(async (tx) => (await readNodes(tx, accountId, { id }, seen))[0]),
+      transaction(async (tx) => (await readNodes(tx, accountId, { id }, heldOfNodes))[0]),
 
     updateNode: (accountId, id, { name, tags }) =>
       transaction(async (tx) => {
@@ -203,7 +226,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         if (updated.numUpdatedRows === 0n) return undefined;
         await removeTags(tx, accountId, id);
         await insertTags(tx, accountId, id, tags);
-        return (await readNodes(tx, accountId, { id }, seen))[0];
+        return (await readNodes(tx, accountId, { id }, heldOfNodes))[0];
       }),
 
     deleteNode: (accountId, id, now) =>
@@ -256,6 +279,40 @@ export function createSqlStore(db: Kysely<Tables>): Store {
 
     recordSessions: (node, reports, now) =>
       transaction((tx) => recordReports(tx, node, reports, now)),
+
+    revoke: (request) => transaction((tx) => revoke(tx, request)),
+
+    revocations: (accountId) => transaction((tx) => readRevocations(tx, accountId)),
+
+    knowsRevocationVersion: (accountId, version) =>
+      transaction((tx) => knowsVersion(tx, accountId, version)),
+
+    isKeyRevoked: (accountId, fingerprint) =>
+      single(async () => {
+        const { rows } = await db.executeQuery(bind(hot.keyRevoked, accountId, "key", fingerprint));
+        return rows.length > 0;
+      }),
+
+    adoptRevocations: (accountId, held, options) =>
+      transaction((tx) => adoptRevocations(tx, accountId, held, options)),
+
+    operationsCert: (publicKey) =>
+      single(async () => {
+        const row = await db.selectFrom("operations_certs").select("certificate")
+          .where("public_key", "=", publicKey).executeTakeFirst();
+        return row?.certificate;
+      }),
+
+    async recordOperationsCert(publicKey, certificate, now) {
+      const values = { certificate, issued_at: now };
+      await single(() =>
+        db.insertInto("operations_certs").values({
+          public_key: publicKey,
+          account_id: null,
+          ...values,
+        }).onConflict((conflict) => conflict.column("public_key").doUpdateSet(values)).execute()
+      );
+    },
 
     reserveSerials: (count, now) =>
       single(async () => {
@@ -322,13 +379,22 @@ function compileHotQueries(db: Kysely<Tables>) {
         "last_used_at as lastUsedAt",
       ])
       .where("hash", "=", none).compile(),
-    nodeByToken: db.selectFrom("nodes").selectAll().where("token_hash", "=", none).compile(),
+    nodeByToken: db.selectFrom("nodes")
+      .leftJoin("revocation_versions", "revocation_versions.account_id", "nodes.account_id")
+      .selectAll("nodes").select("revocation_versions.version as listVersion")
+      .where("token_hash", "=", none).compile(),
+    keyRevoked: db.selectFrom("revocations").select("id").where("account_id", "=", "")
+      .where("kind", "=", "").where("id", "=", "").compile(),
     candidates: candidates.compile(),
     candidatesByTag: candidates.innerJoin("node_tags", "node_id", "nodes.id")
       .where("node_tags.account_id", "=", "").where("tag", "=", "").compile(),
     candidatesByNode: candidates
       .where(({ eb }) => eb("nodes.id", "=", "").or("name", "=", "")).compile(),
     writeSeen: db.updateTable("nodes").set({ last_seen_at: 0 }).where("id", "=", "").compile(),
+    writeListVersion: db.updateTable("nodes").set({ revocations_version: 0 }).where("id", "=", "")
+      .compile(),
+    writeListSigned: db.updateTable("nodes").set({ revocations_signed_at: 0 }).where("id", "=", "")
+      .compile(),
     writeUsed: db.updateTable("user_tokens").set({ last_used_at: 0 }).where("id", "=", "")
       .compile(),
   };

@@ -63,6 +63,14 @@ export interface Node {
   readonly createdAt: number;
   /** 0 before the first heartbeat. */
   readonly lastSeenAt: number;
+  /** The list that it said last it holds. */
+  readonly revocations: HeldList | undefined;
+}
+
+/** Which of the lists of its account a node holds, and when that was signed. */
+export interface HeldList {
+  readonly version: number;
+  readonly signedAt: number;
 }
 
 /** The newest host certificate of a node. Times are epoch milliseconds. */
@@ -82,6 +90,10 @@ export interface EnrolledNode {
   readonly version: string | undefined;
   readonly bootId: string | undefined;
   readonly hostCert: HostCertRecord | undefined;
+  /** Of its account's list, now. */
+  readonly revocationsVersion: number;
+  /** As written; a beat may have said more since. */
+  readonly heldRevocations: HeldList | undefined;
   /** Set: it was removed, and its agent is to be told. */
   readonly deletedAt: number | undefined;
 }
@@ -91,7 +103,54 @@ export interface Beat {
   readonly addr: string | undefined;
   readonly version: string | undefined;
   readonly bootId: string | undefined;
+  readonly revocations?: HeldList;
   readonly now: number;
+}
+
+/**
+ * What is not to be believed any more: what a token asked for, what a user was certified before a time,
+ * one certificate by its serial, one key of a user by its fingerprint, all that an account was certified
+ * before a time.
+ */
+export interface RevocationEntry {
+  readonly kind: "token" | "user" | "cert" | "key" | "account";
+  readonly id: string;
+  /** Of users and accounts: a certificate that was issued later is good. */
+  readonly issuedBefore: number | undefined;
+}
+
+export interface Revocation extends RevocationEntry {
+  /** Of the list in which it appeared. */
+  readonly version: number;
+  readonly revokedAt: number;
+  readonly by: string;
+  readonly reason: string;
+  /** False: in the list of nodes an entry for the whole account stands for it. */
+  readonly listed: boolean;
+}
+
+export interface RevocationRequest {
+  readonly accountId: string;
+  readonly kind: Exclude<RevocationEntry["kind"], "account">;
+  /** A user's may be his name. */
+  readonly id: string;
+  readonly by: string;
+  readonly reason: string;
+  readonly now: number;
+}
+
+export interface Revoked {
+  /** Of the list that says so. */
+  readonly version: number;
+  readonly id: string;
+  /** Whose token it was, or who was revoked. */
+  readonly userId: string | undefined;
+}
+
+/** A list that nodes hold. */
+export interface HeldRevocations {
+  readonly version: number;
+  readonly entries: readonly RevocationEntry[];
 }
 
 /** What a caller asked for; `any` is the account's only node. */
@@ -212,6 +271,31 @@ export interface Store extends AsyncDisposable {
     reports: readonly SessionReport[],
     now: number,
   ): Promise<readonly SessionRef[]>;
+
+  /**
+   * Revokes: at once for the control plane, and in the next list of the account, whose version rises with
+   * every call, one winner each. A token is over for ever; a user's tokens are. Undefined where the account
+   * has no such token or user.
+   */
+  revoke(request: RevocationRequest): Promise<Revoked | undefined>;
+  /** The newest first; the version is 0 where nothing was ever revoked. */
+  revocations(
+    accountId: string,
+  ): Promise<{ readonly version: number; readonly revocations: readonly Revocation[] }>;
+  /** Whether the account's list had this version, as far as is remembered. */
+  knowsRevocationVersion(accountId: string, version: number): Promise<boolean>;
+  /** A user's key may not be certified. */
+  isKeyRevoked(accountId: string, fingerprint: string): Promise<boolean>;
+  /** Takes over the entries that are not known, and lifts the version above the list's. Returns them. */
+  adoptRevocations(
+    accountId: string,
+    held: HeldRevocations,
+    options: { readonly by: string; readonly now: number },
+  ): Promise<readonly RevocationEntry[]>;
+
+  /** The newest certificate of the operations key, in authorized_keys form. */
+  operationsCert(publicKey: string): Promise<string | undefined>;
+  recordOperationsCert(publicKey: string, certificate: string, now: number): Promise<void>;
 
   /** The first of `count` serials that nobody else gets, ever. */
   reserveSerials(count: number, now: number): Promise<bigint>;

@@ -43,6 +43,8 @@ export interface Tables {
     cert_valid_after: number | null;
     cert_valid_before: number | null;
     deleted_at: number | null;
+    revocations_version: number | null;
+    revocations_signed_at: number | null;
   };
   node_tags: { account_id: string; node_id: string; tag: string; position: number };
   sessions: {
@@ -65,5 +67,25 @@ export interface Tables {
     requested_at: number;
   };
   serial_blocks: { first: number; account_id: string | null; size: number; reserved_at: number };
+  revocations: {
+    account_id: string;
+    kind: string;
+    id: string;
+    version: number;
+    /** Of kinds that end what was issued earlier. */
+    issued_before: number | null;
+    revoked_at: number;
+    revoked_by: string;
+    reason: string;
+    /** 1 or 0. */
+    listed: number;
+  };
+  revocation_versions: { account_id: string; version: number };
+  operations_certs: {
+    public_key: string;
+    account_id: string | null;
+    certificate: string;
+    issued_at: number;
+  };
   schema_migrations: { name: string; checksum: string; applied_at: number };
 }

@@ -2,6 +2,7 @@ import { type DispatchAnswer, DispatchRequest } from "../../api/dispatch.ts";
 import { OpenboxError } from "../../errors.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
 import { certificateLine } from "../../ssh/certificate.ts";
+import { fingerprint } from "../../ssh/key.ts";
 import type { Target } from "../../store/store.ts";
 import { findNode } from "../find_node.ts";
 import { parseKeyLine } from "../key_line.ts";
@@ -14,10 +15,11 @@ import { caLines } from "./whoami.ts";
 export const dispatch = userRoute(
   { method: "POST", path: "/v1/dispatch", body: DispatchRequest },
   async (call, user, control) => {
-    const { authority, clock, dispatches } = control;
+    const { authority, clock, dispatches, store } = control;
     const wait = dispatches.take(user.id);
     if (wait > 0) throw new TooMany("Too many calls at once by this user", wait);
     const key = parseKeyLine(call.body.client_pubkey);
+    if (await store.isKeyRevoked(user.accountId, fingerprint(key.blob))) throw keyRevoked();
     const { isolation } = call.body;
     if (isolation !== undefined) parseIsolation(isolation); // what no agent takes gets no certificate
     const target = readTarget(call.body), session = call.body.session_id || undefined;
@@ -34,6 +36,7 @@ export const dispatch = userRoute(
       nodeId: node.id,
       isolation: place.isolation,
       session,
+      tokenId: user.tokenId,
       login: call.body.login, // whether the node takes it is its owner's to say
       now,
     });
@@ -54,6 +57,11 @@ export const dispatch = userRoute(
     return { status: 200, body };
   },
 );
+
+const keyRevoked = () =>
+  new OpenboxError("revoked", "This machine's key for SSH was revoked", {
+    hint: "openbox logout, then openbox login: the next command makes another key",
+  });
 
 /** An empty text is what the Go CLI sends for none. */
 function readTarget({ tag, node_id }: DispatchRequest): Target {

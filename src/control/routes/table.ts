@@ -6,6 +6,7 @@ import { health, root } from "./health.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
 import { register } from "./register.ts";
+import { listRevocations, revoke, takeBackRevocations } from "./revocations.ts";
 import { deleteSession, listSessions } from "./sessions.ts";
 import { whoami } from "./whoami.ts";
 
@@ -22,5 +23,8 @@ export const ROUTES: readonly Route[] = [
   createEnrollToken,
   register,
   heartbeat,
+  takeBackRevocations,
+  revoke,
+  listRevocations,
   dispatch,
 ];

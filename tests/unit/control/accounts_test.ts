@@ -12,6 +12,11 @@ const BODIES: Readonly<Record<string, (node: string) => unknown>> = {
   "/v1/nodes/heartbeat": (node) => ({ node_id: node, addr: "10.66.66.66:7600" }),
   "/v1/enroll-tokens": () => ({ tags: ["secret-tag"] }),
   "/v1/nodes/register": () => ({}),
+  "/v1/revocations": (node) => ({ kind: "node", id: node }),
+  "/v1/nodes/revocations": (node) => ({
+    node_id: node,
+    revocation_list: { payload: "", certificate: "x", signature: "" },
+  }),
 };
 const KEY = generateKey();
 

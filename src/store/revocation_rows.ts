@@ -1,0 +1,229 @@
+/**
+ * What is not to be believed any more. A revocation holds for the control plane with its transaction: a
+ * token ends in the row that it is looked up by, and no clock brings it back. What nodes have to know is
+ * the account's list, whose version only rises, also beyond what a restored database remembers of it.
+ */
+import { sql, type Transaction } from "kysely";
+import type {
+  HeldRevocations,
+  Revocation,
+  RevocationEntry,
+  RevocationRequest,
+  Revoked,
+} from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+type Tx = Transaction<Tables>;
+
+const DAY_MS = 24 * 3600 * 1000;
+/** A user certificate lives ten minutes, an operations certificate 90 days; the rest is for wrong clocks. */
+const KEPT_MS = 30 * DAY_MS, CERTS_KEPT_MS = 100 * DAY_MS;
+/** Of one account's list: nodes and heartbeat answers have limits. */
+const MOST_LISTED = 10_000;
+/** Another control plane on this database may issue by a clock that is this much ahead. */
+const CLOCKS_MS = 60_000;
+
+/** Undefined where the account has no such token or user. */
+export async function revoke(tx: Tx, request: RevocationRequest): Promise<Revoked | undefined> {
+  const { accountId, kind, by, reason, now } = request;
+  const subject = await endAtOnce(tx, request);
+  if (!subject) return undefined;
+  const version = await nextVersion(tx, accountId, now);
+  await forgetOld(tx, accountId, now);
+  await makeRoom(tx, accountId, subject.ids.length, { version, now });
+  const issuedBefore = kind === "user" ? now + CLOCKS_MS : undefined;
+  for (const id of subject.ids) {
+    await writeEntry(tx, accountId, { kind, id, issuedBefore }, { version, by, reason, now });
+  }
+  return { version, id: subject.ids[0]!, userId: subject.userId };
+}
+
+/** What the request names, and what else goes with it: over for the control plane itself. */
+async function endAtOnce(
+  tx: Tx,
+  { accountId, kind, id }: RevocationRequest,
+): Promise<{ readonly ids: readonly string[]; readonly userId?: string } | undefined> {
+  switch (kind) {
+    case "cert":
+    case "key":
+      return { ids: [id] };
+    case "token": {
+      const token = await tx.updateTable("user_tokens").set({ expires_at: OVER })
+        .where("account_id", "=", accountId).where("id", "=", id)
+        .returning("user_id as userId").executeTakeFirst();
+      if (token) return { ids: [id], userId: token.userId };
+      const enrolling = await tx.updateTable("enroll_tokens").set({ expires_at: OVER })
+        .where("account_id", "=", accountId).where("id", "=", id)
+        .returning("created_by as userId").executeTakeFirst();
+      return enrolling && { ids: [id], userId: enrolling.userId };
+    }
+    case "user": {
+      const user = await tx.selectFrom("users").select("id").where("account_id", "=", accountId)
+        .where(({ eb }) => eb("id", "=", id).or("name", "=", id)).executeTakeFirst();
+      if (!user) return undefined;
+      await endTokensOf(tx, accountId, user.id);
+      return { ids: [user.id], userId: user.id };
+    }
+  }
+}
+
+/** Before any time, so that a clock set back makes no token good again. */
+const OVER = 0;
+
+async function endTokensOf(
+  tx: Tx,
+  accountId: string,
+  userId: string,
+  madeBefore?: number,
+): Promise<void> {
+  let own = tx.updateTable("user_tokens").set({ expires_at: OVER })
+    .where("account_id", "=", accountId).where("user_id", "=", userId);
+  let enrolling = tx.updateTable("enroll_tokens").set({ expires_at: OVER })
+    .where("account_id", "=", accountId).where("created_by", "=", userId);
+  if (madeBefore !== undefined) {
+    own = own.where("created_at", "<", madeBefore);
+    enrolling = enrolling.where("created_at", "<", madeBefore);
+  }
+  await own.execute();
+  await enrolling.execute();
+}
+
+/**
+ * Above every earlier one, and above all that a database knew which was replaced by its backup: by the
+ * time, two lines of versions from one backup do not meet. The row is locked until the transaction ends.
+ */
+async function nextVersion(tx: Tx, accountId: string, now: number): Promise<number> {
+  const { version } = await tx.insertInto("revocation_versions")
+    .values({ account_id: accountId, version: now })
+    .onConflict((conflict) =>
+      conflict.column("account_id").doUpdateSet({
+        version: sql<number>`case when revocation_versions.version >= ${now}
+          then revocation_versions.version + 1 else ${now} end`,
+      })
+    )
+    .returning("version").executeTakeFirstOrThrow();
+  return version;
+}
+
+async function writeEntry(
+  tx: Tx,
+  accountId: string,
+  { kind, id, issuedBefore = null }: {
+    kind: RevocationEntry["kind"];
+    id: string;
+    issuedBefore?: number | null;
+  },
+  { version, by, reason, now }: { version: number; by: string; reason: string; now: number },
+): Promise<void> {
+  const values = {
+    version,
+    issued_before: issuedBefore,
+    revoked_at: now,
+    revoked_by: by,
+    reason,
+    listed: 1,
+  };
+  await tx.insertInto("revocations").values({ account_id: accountId, kind, id, ...values })
+    .onConflict((conflict) =>
+      conflict.columns(["account_id", "kind", "id"]).doUpdateSet({
+        ...values,
+        issued_before: sql<number | null>`case
+          when revocations.issued_before > ${issuedBefore} then revocations.issued_before
+          else ${issuedBefore} end`,
+      })
+    ).execute();
+}
+
+/** Those that no certificate can be alive for. */
+async function forgetOld(tx: Tx, accountId: string, now: number): Promise<void> {
+  await tx.deleteFrom("revocations").where("account_id", "=", accountId)
+    .where(({ eb, and, or }) =>
+      or([
+        and([eb("kind", "!=", "cert"), eb("revoked_at", "<", now - KEPT_MS)]),
+        eb("revoked_at", "<", now - CERTS_KEPT_MS),
+      ])
+    ).execute();
+}
+
+/**
+ * A list that would be too long becomes one entry that ends every certificate of the account issued so
+ * far: more than was asked for, and never less. The rows stay, for what the control plane refuses itself.
+ */
+async function makeRoom(
+  tx: Tx,
+  accountId: string,
+  more: number,
+  { version, now }: { readonly version: number; readonly now: number },
+): Promise<void> {
+  const { listed } = await tx.selectFrom("revocations")
+    .select(({ fn }) => fn.countAll().as("listed"))
+    .where("account_id", "=", accountId).where("listed", "=", 1).executeTakeFirstOrThrow();
+  if (Number(listed) + more <= MOST_LISTED) return;
+  await tx.updateTable("revocations").set({ listed: 0 }).where("account_id", "=", accountId)
+    .execute();
+  await writeEntry(
+    tx,
+    accountId,
+    { kind: "account", id: accountId, issuedBefore: now + CLOCKS_MS },
+    { version, by: "system", reason: `more than ${MOST_LISTED} revocations`, now },
+  );
+}
+
+/** The version is 0 where nothing was ever revoked. */
+export async function readRevocations(
+  tx: Tx,
+  accountId: string,
+): Promise<{ readonly version: number; readonly revocations: readonly Revocation[] }> {
+  const known = await tx.selectFrom("revocation_versions").select("version")
+    .where("account_id", "=", accountId).executeTakeFirst();
+  const rows = await tx.selectFrom("revocations").selectAll().where("account_id", "=", accountId)
+    .orderBy("version", "desc").orderBy("kind").orderBy("id").execute();
+  return {
+    version: known?.version ?? 0,
+    revocations: rows.map((row) => ({
+      kind: row.kind as Revocation["kind"],
+      id: row.id,
+      issuedBefore: row.issued_before ?? undefined,
+      version: row.version,
+      revokedAt: row.revoked_at,
+      by: row.revoked_by,
+      reason: row.reason,
+      listed: row.listed === 1,
+    })),
+  };
+}
+
+/** Whether the account's list had this version, as far as the database remembers. */
+export async function knowsVersion(tx: Tx, accountId: string, version: number): Promise<boolean> {
+  const row = await tx.selectFrom("revocations").select("id").where("account_id", "=", accountId)
+    .where("version", "=", version).limit(1).executeTakeFirst();
+  return row !== undefined;
+}
+
+/**
+ * Takes over what a list holds that was signed here and is not remembered: a backup was restored. The
+ * version then is above both. Returns what was missing.
+ */
+export async function adoptRevocations(
+  tx: Tx,
+  accountId: string,
+  held: HeldRevocations,
+  { by, now }: { readonly by: string; readonly now: number },
+): Promise<readonly RevocationEntry[]> {
+  const { revocations } = await readRevocations(tx, accountId);
+  const known = new Map(revocations.map((one) => [`${one.kind} ${one.id}`, one]));
+  const missing = held.entries.filter(({ kind, id, issuedBefore = 0 }) => {
+    const own = known.get(`${kind} ${id}`);
+    return !own || (own.issuedBefore ?? 0) < issuedBefore;
+  });
+  const version = await nextVersion(tx, accountId, Math.max(now, held.version + 1));
+  await makeRoom(tx, accountId, missing.length, { version, now });
+  const reason = "in a list that was signed here before the database was restored";
+  for (const entry of missing) {
+    const { kind, id, issuedBefore } = entry;
+    if (kind === "user") await endTokensOf(tx, accountId, id, issuedBefore);
+    else if (kind === "token") await endAtOnce(tx, { accountId, kind, id, by, reason, now });
+    await writeEntry(tx, accountId, entry, { version, by, reason, now });
+  }
+  return missing;
+}
