@@ -67,6 +67,8 @@ export const CODES = {
   // what does not answer
   unavailable: [503, UNAVAILABLE],
   database_unavailable: [503, UNAVAILABLE],
+  audit_unavailable: [503, UNAVAILABLE],
+  audit_broken: [500, INTERNAL],
   node_offline: [503, UNAVAILABLE],
   node_unreachable: [502, UNAVAILABLE],
   node_timeout: [504, UNAVAILABLE],

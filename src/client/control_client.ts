@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { type AbortOptions, abortReason, deadline } from "../abort.ts";
+import { type AuditHead, AuditPage, type AuditRecord, AuditVerdict } from "../api/audit.ts";
 import { DispatchAnswer, type DispatchRequest } from "../api/dispatch.ts";
 import { EnrollToken, RegisterAnswer, type RegisterRequest } from "../api/enroll.ts";
 import { ErrorBody } from "../api/error.ts";
@@ -51,6 +52,20 @@ export interface ControlClient extends AsyncDisposable {
   register(request: RegisterRequest, options?: AbortOptions): Promise<RegisterAnswer>;
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
+  audit(query: AuditQuery, options?: AbortOptions): Promise<readonly AuditRecord[]>;
+  /** Takes a second for some 100,000 records. */
+  verifyAudit(
+    request: { readonly kept: AuditHead | undefined },
+    options?: AbortOptions,
+  ): Promise<AuditVerdict>;
+}
+
+/** The first `limit` records behind `after`, or the last ones; `since` is in epoch seconds. */
+export interface AuditQuery {
+  readonly after?: number;
+  readonly newest?: boolean;
+  readonly limit: number;
+  readonly since?: number;
 }
 
 /** What the control plane answered instead of a result. */
@@ -70,6 +85,8 @@ export class ControlError extends OpenboxError {
 }
 
 const DEADLINE_MS = 10_000;
+/** For a hundred million records. */
+const VERIFY_MS = 15 * 60_000;
 /** Some thousand nodes; an answer beyond it is no answer of a control plane. */
 const MAX_ANSWER = 8 * 1024 * 1024;
 
@@ -91,9 +108,9 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     path: string,
     body: unknown,
     { signal }: AbortOptions = {},
+    ms = options.deadlineMs ?? DEADLINE_MS,
   ): Promise<v.InferOutput<T>> {
     await using _watch = options.watch?.();
-    const ms = options.deadlineMs ?? DEADLINE_MS;
     using limit = deadline(ms, () => unreachable(server, `no answer within ${ms / 1000} s`), {
       signal,
     });
@@ -156,6 +173,13 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     heartbeat: (request, options) =>
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
     dispatch: (request, options) => call(DispatchAnswer, "POST", "/v1/dispatch", request, options),
+    async audit(query, options) {
+      const given = Object.entries(query).filter(([, value]) => value !== undefined);
+      const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+      return (await call(AuditPage, "GET", `/v1/audit?${search}`, undefined, options)).records;
+    },
+    verifyAudit: (request, options) =>
+      call(AuditVerdict, "POST", "/v1/audit/verify", request, options, VERIFY_MS),
     [Symbol.asyncDispose]() {
       client.close();
       return Promise.resolve();

@@ -11,13 +11,14 @@ import {
   type OperationsSigner,
   parseOperationsKey,
 } from "../ca/operations.ts";
+import { OPERATIONS_PRINCIPAL } from "../ca/names.ts";
 import type { Clock } from "../clock.ts";
 import { toOpenboxError } from "../errors.ts";
 import { createPrivateFile, readPrivateFile } from "../home/private_file.ts";
 import { log } from "../log.ts";
 import { Secret } from "../secret.ts";
 import { certificateLine, parseCertificate, parseCertificateLine } from "../ssh/certificate.ts";
-import { authorizedLine, type PrivateKey } from "../ssh/key.ts";
+import { authorizedLine, fingerprint, type PrivateKey } from "../ssh/key.ts";
 import type { Store } from "../store/store.ts";
 import type { ControlSettings } from "./settings.ts";
 
@@ -71,8 +72,17 @@ export function openOperations({ key, store, authority, clock }: OperationsDeps)
     const known = certificate ?? await readKnown();
     if (known && !isDue(known)) return known;
     try {
-      const { blob } = await authority.issueOperationsCert({ key, now: clock.now() });
-      await store.recordOperationsCert(publicKey, certificateLine(blob), clock.now());
+      const now = clock.now();
+      const { blob, serial } = await authority.issueOperationsCert({ key, now });
+      await store.recordOperationsCert(publicKey, certificateLine(blob), now, {
+        at: now,
+        accountId: undefined,
+        action: "cert.host",
+        outcome: "allowed",
+        actor: "system",
+        subject: OPERATIONS_PRINCIPAL,
+        detail: { serial: String(serial), key: fingerprint(key.blob) },
+      });
       return blob;
     } catch (error) {
       if (known && isGood(known, clock.now())) return known;

@@ -1,5 +1,6 @@
 /** Nodes and their tags between rows and the domain's types. */
 import type { Transaction } from "kysely";
+import { removeBindingsOf } from "./session_rows.ts";
 import type { HeldTimes } from "./held_times.ts";
 import type { EnrolledNode, HeldList, HostCertRecord, Node } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -92,6 +93,22 @@ export async function removeTags(
 ): Promise<void> {
   await tx.deleteFrom("node_tags").where("account_id", "=", accountId)
     .where("node_id", "=", nodeId).execute();
+}
+
+/** Its sessions are bound no more. False where there is no such node. */
+export async function removeNode(
+  tx: Transaction<Tables>,
+  accountId: string,
+  id: string,
+  now: number,
+): Promise<boolean> {
+  const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
+    .where("account_id", "=", accountId).where("id", "=", id)
+    .where("deleted_at", "is", null).executeTakeFirst();
+  if (deleted.numUpdatedRows === 0n) return false;
+  await removeTags(tx, accountId, id);
+  await removeBindingsOf(tx, accountId, id);
+  return true;
 }
 
 export function enrolledNode(row: NodeRow & { listVersion: number | null }): EnrolledNode {

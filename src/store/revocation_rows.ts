@@ -11,6 +11,7 @@ import type {
   RevocationRequest,
   Revoked,
 } from "./store.ts";
+import { removeNode } from "./node_rows.ts";
 import type { Tables } from "./tables.ts";
 
 type Tx = Transaction<Tables>;
@@ -26,43 +27,51 @@ const CLOCKS_MS = 60_000;
 /** Undefined where the account has no such token or user. */
 export async function revoke(tx: Tx, request: RevocationRequest): Promise<Revoked | undefined> {
   const { accountId, kind, by, reason, now } = request;
-  const subject = await endAtOnce(tx, request);
-  if (!subject) return undefined;
+  if (kind === "node") return await revokeNode(tx, request);
+  const id = await endAtOnce(tx, { ...request, kind });
+  if (id === undefined) return undefined;
   const version = await nextVersion(tx, accountId, now);
   await forgetOld(tx, accountId, now);
-  await makeRoom(tx, accountId, subject.ids.length, { version, now });
+  await makeRoom(tx, accountId, 1, { version, now });
   const issuedBefore = kind === "user" ? now + CLOCKS_MS : undefined;
-  for (const id of subject.ids) {
-    await writeEntry(tx, accountId, { kind, id, issuedBefore }, { version, by, reason, now });
-  }
-  return { version, id: subject.ids[0]!, userId: subject.userId };
+  await writeEntry(tx, accountId, { kind, id, issuedBefore }, { version, by, reason, now });
+  return { version, id };
 }
 
-/** What the request names, and what else goes with it: over for the control plane itself. */
+async function revokeNode(
+  tx: Tx,
+  { accountId, id, now }: RevocationRequest,
+): Promise<Revoked | undefined> {
+  if (!await removeNode(tx, accountId, id, now)) return undefined;
+  return { version: (await readVersion(tx, accountId)) ?? 0, id };
+}
+
+/** Over for the control plane itself. Returns its id. */
 async function endAtOnce(
   tx: Tx,
-  { accountId, kind, id }: RevocationRequest,
-): Promise<{ readonly ids: readonly string[]; readonly userId?: string } | undefined> {
+  { accountId, kind, id }: {
+    readonly accountId: string;
+    readonly kind: Exclude<RevocationEntry["kind"], "account">;
+    readonly id: string;
+  },
+): Promise<string | undefined> {
   switch (kind) {
     case "cert":
     case "key":
-      return { ids: [id] };
+      return id;
     case "token": {
-      const token = await tx.updateTable("user_tokens").set({ expires_at: OVER })
-        .where("account_id", "=", accountId).where("id", "=", id)
-        .returning("user_id as userId").executeTakeFirst();
-      if (token) return { ids: [id], userId: token.userId };
-      const enrolling = await tx.updateTable("enroll_tokens").set({ expires_at: OVER })
-        .where("account_id", "=", accountId).where("id", "=", id)
-        .returning("created_by as userId").executeTakeFirst();
-      return enrolling && { ids: [id], userId: enrolling.userId };
+      const end = async (table: "user_tokens" | "enroll_tokens") =>
+        await tx.updateTable(table).set({ expires_at: OVER })
+          .where("account_id", "=", accountId).where("id", "=", id)
+          .returning("id").executeTakeFirst();
+      return (await end("user_tokens") ?? await end("enroll_tokens"))?.id;
     }
     case "user": {
       const user = await tx.selectFrom("users").select("id").where("account_id", "=", accountId)
         .where(({ eb }) => eb("id", "=", id).or("name", "=", id)).executeTakeFirst();
       if (!user) return undefined;
       await endTokensOf(tx, accountId, user.id);
-      return { ids: [user.id], userId: user.id };
+      return user.id;
     }
   }
 }
@@ -174,12 +183,10 @@ export async function readRevocations(
   tx: Tx,
   accountId: string,
 ): Promise<{ readonly version: number; readonly revocations: readonly Revocation[] }> {
-  const known = await tx.selectFrom("revocation_versions").select("version")
-    .where("account_id", "=", accountId).executeTakeFirst();
   const rows = await tx.selectFrom("revocations").selectAll().where("account_id", "=", accountId)
     .orderBy("version", "desc").orderBy("kind").orderBy("id").execute();
   return {
-    version: known?.version ?? 0,
+    version: await readVersion(tx, accountId) ?? 0,
     revocations: rows.map((row) => ({
       kind: row.kind as Revocation["kind"],
       id: row.id,
@@ -191,6 +198,12 @@ export async function readRevocations(
       listed: row.listed === 1,
     })),
   };
+}
+
+async function readVersion(tx: Tx, accountId: string): Promise<number | undefined> {
+  const row = await tx.selectFrom("revocation_versions").select("version")
+    .where("account_id", "=", accountId).executeTakeFirst();
+  return row?.version;
 }
 
 /** Whether the account's list had this version, as far as the database remembers. */
@@ -208,7 +221,8 @@ export async function adoptRevocations(
   tx: Tx,
   accountId: string,
   held: HeldRevocations,
-  { by, now }: { readonly by: string; readonly now: number },
+  by: string,
+  now: number,
 ): Promise<readonly RevocationEntry[]> {
   const { revocations } = await readRevocations(tx, accountId);
   const known = new Map(revocations.map((one) => [`${one.kind} ${one.id}`, one]));
@@ -216,13 +230,15 @@ export async function adoptRevocations(
     const own = known.get(`${kind} ${id}`);
     return !own || (own.issuedBefore ?? 0) < issuedBefore;
   });
+  const current = await readVersion(tx, accountId) ?? 0;
+  if (missing.length === 0 && current > held.version) return [];
   const version = await nextVersion(tx, accountId, Math.max(now, held.version + 1));
   await makeRoom(tx, accountId, missing.length, { version, now });
   const reason = "in a list that was signed here before the database was restored";
   for (const entry of missing) {
     const { kind, id, issuedBefore } = entry;
     if (kind === "user") await endTokensOf(tx, accountId, id, issuedBefore);
-    else if (kind === "token") await endAtOnce(tx, { accountId, kind, id, by, reason, now });
+    else if (kind === "token") await endAtOnce(tx, { accountId, kind, id });
     await writeEntry(tx, accountId, entry, { version, by, reason, now });
   }
   return missing;

@@ -5,7 +5,10 @@
 import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
-import { newAccountId, newTokenId, newUserId } from "../ids.ts";
+import { newAccountId, newProcessId, newTokenId, newUserId } from "../ids.ts";
+import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
+import { gatherAudit } from "./gather_audit.ts";
+import { log } from "../log.ts";
 import { HeldTimes } from "./held_times.ts";
 import {
   enrolledNode,
@@ -13,6 +16,7 @@ import {
   holdList,
   insertTags,
   readNodes,
+  removeNode,
   removeTags,
 } from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
@@ -23,12 +27,12 @@ import {
   readSessions,
   recordReports,
   removeBinding,
-  removeBindingsOf,
   sessionRefId,
 } from "./session_rows.ts";
 import type { Candidate, Store, Target, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
+import { verifyAudit } from "./verify_audit.ts";
 
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
 const FLUSH_BATCH = 500;
@@ -39,6 +43,8 @@ export function createSqlStore(db: Kysely<Tables>): Store {
   const lists = { versions: new HeldTimes(), signed: new HeldTimes() };
   const heldOfNodes: HeldOfNodes = { seen, lists };
   const hot = compileHotQueries(db);
+  const writer: AuditWriter = { process: newProcessId(), uptimeMs: () => performance.now() };
+  const append = (tx: Transaction<Tables>, entry: AuditEntry) => appendAudit(tx, writer, [entry]);
 
   const single = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -49,6 +55,26 @@ export function createSqlStore(db: Kysely<Tables>): Store {
   };
   const transaction = <T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> =>
     single(() => db.transaction().execute(work));
+
+  /** What takes something away from somebody is done also where the audit takes no record. */
+  async function evenUnrecorded<T>(
+    accountId: string,
+    audit: AuditEntry,
+    work: (tx: Transaction<Tables>) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await transaction(async (tx) => {
+        const done = await work(tx);
+        if (done !== undefined) await append(tx, { ...audit, accountId });
+        return done;
+      });
+    } catch (error) {
+      if ((error as OpenboxError).code !== "audit_unavailable") throw error;
+      const { action, actor, subject } = audit;
+      log("store").error("done without a record in the audit", { action, actor, subject, error });
+      return await transaction(work);
+    }
+  }
 
   async function flush(): Promise<void> {
     await seen.flush((times) =>
@@ -86,7 +112,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       await single(() => db.executeQuery(bind(hot.ping)));
     },
 
-    createAccount: (userName, now) =>
+    createAccount: (userName, now, audit) =>
       transaction(async (tx) => {
         const user: User = { accountId: newAccountId(), id: newUserId(), name: userName };
         await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now })
@@ -97,6 +123,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           name: user.name,
           created_at: now,
         }).execute();
+        await append(tx, { ...audit, accountId: user.accountId, subject: user.id });
         return user;
       }),
 
@@ -122,7 +149,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return token !== undefined;
       }),
 
-    addUserToken: (user, token) =>
+    addUserToken: (user, token, audit) =>
       transaction(async (tx) => {
         const id = newTokenId(), hash = tokenHash(token.token);
         const known = await tx.selectFrom("user_tokens").select("id").where("hash", "=", hash)
@@ -138,6 +165,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           expires_at: token.expiresAt,
           last_used_at: null,
         }).execute();
+        await append(tx, { ...audit, accountId: user.accountId, subject: id });
         return id;
       }),
 
@@ -159,10 +187,11 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         };
       }),
 
-    async addEnrollToken(token) {
-      await single(() =>
-        db.insertInto("enroll_tokens").values({
-          id: newTokenId(),
+    addEnrollToken: (token, audit) =>
+      transaction(async (tx) => {
+        const id = newTokenId();
+        await tx.insertInto("enroll_tokens").values({
+          id,
           account_id: token.accountId,
           hash: tokenHash(token.secret),
           tags: JSON.stringify(token.tags),
@@ -171,11 +200,16 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           expires_at: token.expiresAt,
           used_at: null,
           used_by: null,
-        }).execute()
-      );
-    },
+        }).execute();
+        await append(tx, { ...audit, accountId: token.accountId, subject: id });
+      }),
 
-    registerNode: (registration) => transaction((tx) => registerNode(tx, registration)),
+    registerNode: (registration, audit) =>
+      transaction(async (tx) => {
+        const node = await registerNode(tx, registration);
+        await append(tx, { ...audit, accountId: node.accountId, subject: node.id });
+        return node;
+      }),
 
     nodeByToken: (token) =>
       single(async () => {
@@ -202,15 +236,15 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       if (revocations) holdList(lists, node, revocations);
     },
 
-    async recordHostCert(accountId, nodeId, cert) {
-      await single(() =>
-        db.updateTable("nodes").set({
+    recordHostCert: (accountId, nodeId, cert, audit) =>
+      transaction(async (tx) => {
+        await tx.updateTable("nodes").set({
           cert_serial: Number(cert.serial),
           cert_valid_after: cert.validAfter,
           cert_valid_before: cert.validBefore,
-        }).where("account_id", "=", accountId).where("id", "=", nodeId).execute()
-      );
-    },
+        }).where("account_id", "=", accountId).where("id", "=", nodeId).execute();
+        await append(tx, { ...audit, accountId });
+      }),
 
     nodes: (accountId, { tag }) =>
       transaction((tx) => readNodes(tx, accountId, { tag }, heldOfNodes)),
@@ -218,7 +252,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
     node: (accountId, id) =>
       transaction(async (tx) => (await readNodes(tx, accountId, { id }, heldOfNodes))[0]),
 
-    updateNode: (accountId, id, { name, tags }) =>
+    updateNode: (accountId, id, { name, tags }, audit) =>
       transaction(async (tx) => {
         const updated = await tx.updateTable("nodes").set({ name })
           .where("account_id", "=", accountId).where("id", "=", id)
@@ -226,18 +260,15 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         if (updated.numUpdatedRows === 0n) return undefined;
         await removeTags(tx, accountId, id);
         await insertTags(tx, accountId, id, tags);
+        await append(tx, { ...audit, accountId });
         return (await readNodes(tx, accountId, { id }, heldOfNodes))[0];
       }),
 
-    deleteNode: (accountId, id, now) =>
+    deleteNode: (accountId, id, now, audit) =>
       transaction(async (tx) => {
-        const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
-          .where("account_id", "=", accountId).where("id", "=", id)
-          .where("deleted_at", "is", null).executeTakeFirst();
-        if (deleted.numUpdatedRows === 0n) return false;
-        await removeTags(tx, accountId, id);
-        await removeBindingsOf(tx, accountId, id);
-        return true;
+        const removed = await removeNode(tx, accountId, id, now);
+        if (removed) await append(tx, { ...audit, accountId });
+        return removed;
       }),
 
     candidates: (accountId, target) =>
@@ -266,21 +297,27 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return binding;
       }),
 
-    bindSession: (user, name, wanted, now) =>
+    bindSession: (user, name, wanted, now, audit) =>
       transaction(async (tx) => {
         const created = await insertBinding(tx, user, name, wanted, now);
+        if (created) await append(tx, { ...audit, accountId: user.accountId });
         return { ...(await readBinding(tx, user, name, seen))!, created };
       }),
 
     sessions: (user) => transaction((tx) => readSessions(tx, user, { seen, used: sessionsUsed })),
 
-    unbindSession: (user, name, options) =>
-      transaction((tx) => removeBinding(tx, user, name, options)),
+    unbindSession: (user, name, options, audit) =>
+      transaction(async (tx) => {
+        const removed = await removeBinding(tx, user, name, options);
+        if (removed) await append(tx, { ...audit, accountId: user.accountId });
+        return removed;
+      }),
 
     recordSessions: (node, reports, now) =>
       transaction((tx) => recordReports(tx, node, reports, now)),
 
-    revoke: (request) => transaction((tx) => revoke(tx, request)),
+    revoke: (request, audit) =>
+      evenUnrecorded(request.accountId, audit, (tx) => revoke(tx, request)),
 
     revocations: (accountId) => transaction((tx) => readRevocations(tx, accountId)),
 
@@ -293,8 +330,12 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return rows.length > 0;
       }),
 
-    adoptRevocations: (accountId, held, options) =>
-      transaction((tx) => adoptRevocations(tx, accountId, held, options)),
+    adoptRevocations: (accountId, held, now, audit) =>
+      evenUnrecorded(
+        accountId,
+        audit,
+        (tx) => adoptRevocations(tx, accountId, held, audit.actor, now),
+      ),
 
     operationsCert: (publicKey) =>
       single(async () => {
@@ -303,16 +344,16 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return row?.certificate;
       }),
 
-    async recordOperationsCert(publicKey, certificate, now) {
-      const values = { certificate, issued_at: now };
-      await single(() =>
-        db.insertInto("operations_certs").values({
+    recordOperationsCert: (publicKey, certificate, now, audit) =>
+      transaction(async (tx) => {
+        const values = { certificate, issued_at: now };
+        await tx.insertInto("operations_certs").values({
           public_key: publicKey,
           account_id: null,
           ...values,
-        }).onConflict((conflict) => conflict.column("public_key").doUpdateSet(values)).execute()
-      );
-    },
+        }).onConflict((conflict) => conflict.column("public_key").doUpdateSet(values)).execute();
+        await append(tx, audit);
+      }),
 
     reserveSerials: (count, now) =>
       single(async () => {
@@ -323,6 +364,44 @@ export function createSqlStore(db: Kysely<Tables>): Store {
             null, ${count}, ${now}
           returning first`.execute(db);
         return BigInt(rows[0]!.first);
+      }),
+
+    recordAudit: gatherAudit((entries) => transaction((tx) => appendAudit(tx, writer, entries))),
+
+    auditRecords: (accountId, query) =>
+      single(async () => {
+        const { after, limit, since, newest = false, installation = false } = query;
+        let wanted = db.selectFrom("audit").selectAll().where("seq", ">", after)
+          .where(({ eb }) =>
+            installation
+              ? eb("account_id", "=", accountId).or("account_id", "is", null)
+              : eb("account_id", "=", accountId)
+          );
+        if (since !== undefined) wanted = wanted.where("at", ">=", since);
+        const rows = await wanted.orderBy("seq", newest ? "desc" : "asc").limit(limit).execute();
+        return (newest ? rows.reverse() : rows).map(auditRecord);
+      }),
+
+    auditHead: () => transaction(readHead),
+
+    verifyAudit: (options) => single(() => verifyAudit(db, options)),
+
+    namesOf: (accountId, ids) =>
+      single(async () => {
+        if (ids.length === 0) return new Map();
+        const users = db.selectFrom("users").select(["id", "name"])
+          .where("account_id", "=", accountId).where("id", "in", ids);
+        const nodes = db.selectFrom("nodes").select(["id", "name"])
+          .where("account_id", "=", accountId).where("id", "in", ids);
+        const rows = await users.unionAll(nodes).execute();
+        return new Map(rows.map(({ id, name }) => [id, name]));
+      }),
+
+    isFirstAccount: (accountId) =>
+      single(async () => {
+        const first = await db.selectFrom("accounts").select("account_id")
+          .orderBy("created_at").orderBy("account_id").limit(1).executeTakeFirst();
+        return first?.account_id === accountId;
       }),
 
     flush,

@@ -1,12 +1,16 @@
 /**
  * What the control plane remembers, in the domain's words. Every method is one transaction; what it
  * acknowledged survives a kill -9, save the three times that are only held (see `flush`). Every look-up
- * names its account, except those that begin with a secret and learn the account from it.
+ * names its account, except those that begin with a secret and learn the account from it. One that
+ * changes something takes the entry that tells of it and writes both or neither; where nothing was
+ * changed nothing is told. The times that are held and what nodes say of themselves are not told.
  *
  * A method rejects with `database_unavailable` when the database did not do its part; nothing was
  * changed then. Secrets are hashed in here: no text of one reaches a table.
  */
+import type { AbortOptions } from "../abort.ts";
 import type { Secret } from "../secret.ts";
+import type { AuditEntry, AuditHead, AuditRecord } from "./audit.ts";
 
 export interface User {
   readonly accountId: string;
@@ -131,7 +135,7 @@ export interface Revocation extends RevocationEntry {
 
 export interface RevocationRequest {
   readonly accountId: string;
-  readonly kind: Exclude<RevocationEntry["kind"], "account">;
+  readonly kind: Exclude<RevocationEntry["kind"], "account"> | "node";
   /** A user's may be his name. */
   readonly id: string;
   readonly by: string;
@@ -140,11 +144,9 @@ export interface RevocationRequest {
 }
 
 export interface Revoked {
-  /** Of the list that says so. */
+  /** Of the list that says so; no list names a node, which is told itself. */
   readonly version: number;
   readonly id: string;
-  /** Whose token it was, or who was revoked. */
-  readonly userId: string | undefined;
 }
 
 /** A list that nodes hold. */
@@ -200,35 +202,57 @@ export interface Session extends SessionRef {
   readonly nodeSeenAt: number;
 }
 
+/** Which records: the first `limit` behind the record `after`, or the last ones. */
+export interface AuditQuery {
+  readonly after: number;
+  readonly limit: number;
+  readonly newest?: boolean;
+  /** Epoch milliseconds. */
+  readonly since?: number;
+  readonly installation?: boolean;
+}
+
+export interface AuditCheck {
+  /** The last record that is as it was written. */
+  readonly head: AuditHead;
+  /** The first one that is not: changed, missing, out of order. */
+  readonly bad: { readonly seq: number; readonly why: string } | undefined;
+}
+
 export interface Store extends AsyncDisposable {
   /** Resolves when the database answered. */
   ping(): Promise<void>;
 
   /** Makes an account with its first user. */
-  createAccount(userName: string, now: number): Promise<User>;
+  createAccount(userName: string, now: number, audit: AuditEntry): Promise<User>;
   /** The user who came with the oldest account; undefined before the first start was through. */
   firstUser(): Promise<User | undefined>;
   /** The users of this name, of every account. For the person at the machine, never for a caller. */
   usersNamed(name: string): Promise<readonly User[]>;
   hasUserToken(user: User): Promise<boolean>;
   /** Returns the token's id. Rejects with `conflict` for a token that is known already. */
-  addUserToken(user: User, token: NewUserToken): Promise<string>;
+  addUserToken(user: User, token: NewUserToken, audit: AuditEntry): Promise<string>;
   /** Undefined for a token that is unknown or over; else it counts as used. */
   userByToken(token: Secret, now: number): Promise<TokenUser | undefined>;
 
-  addEnrollToken(token: NewEnrollToken): Promise<void>;
+  addEnrollToken(token: NewEnrollToken, audit: AuditEntry): Promise<void>;
   /**
    * Spends the token and makes the node with the tags that the token grants. Of two callers with one
    * token one wins. Rejects with `enroll_token_invalid`, `enroll_token_used`, or `conflict` where the
    * host key is a living node's; nothing is spent then.
    */
-  registerNode(registration: Registration): Promise<Node>;
+  registerNode(registration: Registration, audit: AuditEntry): Promise<Node>;
 
   /** Also of a deleted node. */
   nodeByToken(token: Secret): Promise<EnrolledNode | undefined>;
   /** The node is seen now; what changed is written at once. */
   recordBeat(node: EnrolledNode, beat: Beat): Promise<void>;
-  recordHostCert(accountId: string, nodeId: string, cert: HostCertRecord): Promise<void>;
+  recordHostCert(
+    accountId: string,
+    nodeId: string,
+    cert: HostCertRecord,
+    audit: AuditEntry,
+  ): Promise<void>;
 
   /** By name, then id. */
   nodes(accountId: string, filter: { readonly tag?: string }): Promise<readonly Node[]>;
@@ -238,9 +262,15 @@ export interface Store extends AsyncDisposable {
     accountId: string,
     nodeId: string,
     desired: { readonly name: string; readonly tags: readonly string[] },
+    audit: AuditEntry,
   ): Promise<Node | undefined>;
   /** Its sessions are bound no more. False where there is no such node. */
-  deleteNode(accountId: string, nodeId: string, now: number): Promise<boolean>;
+  deleteNode(
+    accountId: string,
+    nodeId: string,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<boolean>;
   candidates(accountId: string, target: Target): Promise<readonly Candidate[]>;
   /** The tags in use, sorted. */
   tags(accountId: string): Promise<readonly string[]>;
@@ -256,6 +286,7 @@ export interface Store extends AsyncDisposable {
     name: string,
     wanted: { readonly nodeId: string; readonly isolation: string },
     now: number,
+    audit: AuditEntry,
   ): Promise<Binding & { readonly created: boolean }>;
   /** Most recently used first. */
   sessions(user: User): Promise<readonly Session[]>;
@@ -264,6 +295,7 @@ export interface Store extends AsyncDisposable {
     user: User,
     name: string,
     options: { readonly ended: boolean; readonly now: number },
+    audit: AuditEntry,
   ): Promise<boolean>;
   /** What the node says of all its sessions; returns those that it is to end. */
   recordSessions(
@@ -274,10 +306,10 @@ export interface Store extends AsyncDisposable {
 
   /**
    * Revokes: at once for the control plane, and in the next list of the account, whose version rises with
-   * every call, one winner each. A token is over for ever; a user's tokens are. Undefined where the account
-   * has no such token or user.
+   * every call, one winner each. A token is over for ever, and so are all of a user; a node is removed.
+   * Undefined where the account has no such token, user or node. Done also where the audit takes no record.
    */
-  revoke(request: RevocationRequest): Promise<Revoked | undefined>;
+  revoke(request: RevocationRequest, audit: AuditEntry): Promise<Revoked | undefined>;
   /** The newest first; the version is 0 where nothing was ever revoked. */
   revocations(
     accountId: string,
@@ -290,15 +322,38 @@ export interface Store extends AsyncDisposable {
   adoptRevocations(
     accountId: string,
     held: HeldRevocations,
-    options: { readonly by: string; readonly now: number },
+    now: number,
+    audit: AuditEntry,
   ): Promise<readonly RevocationEntry[]>;
 
   /** The newest certificate of the operations key, in authorized_keys form. */
   operationsCert(publicKey: string): Promise<string | undefined>;
-  recordOperationsCert(publicKey: string, certificate: string, now: number): Promise<void>;
+  recordOperationsCert(
+    publicKey: string,
+    certificate: string,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<void>;
 
   /** The first of `count` serials that nobody else gets, ever. */
   reserveSerials(count: number, now: number): Promise<bigint>;
+
+  /** Appends what changes nothing else: an answer that was given, a call that was refused. */
+  recordAudit(entries: readonly AuditEntry[]): Promise<void>;
+  /** In their order; `installation`: with the records that belong to no account. */
+  auditRecords(accountId: string, query: AuditQuery): Promise<readonly AuditRecord[]>;
+  auditHead(): Promise<AuditHead>;
+  /**
+   * Recomputes the whole chain, of all accounts; `kept` are heads that were written down elsewhere, which
+   * must be part of it. Rejects with the signal's reason when that aborts.
+   */
+  verifyAudit(
+    options: AbortOptions & { readonly kept?: readonly AuditHead[] },
+  ): Promise<AuditCheck>;
+  /** Of users and nodes of the account, removed ones too; an unknown id has none. */
+  namesOf(accountId: string, ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** The one that also answers for the installation. */
+  isFirstAccount(accountId: string): Promise<boolean>;
 
   /**
    * Writes the times that were only held: when nodes were heard, and tokens and sessions used. Reads

@@ -43,6 +43,8 @@ export interface Tables {
     cert_valid_after: number | null;
     cert_valid_before: number | null;
     deleted_at: number | null;
+    run_spool: string | null;
+    run_event: number | null;
     revocations_version: number | null;
     revocations_signed_at: number | null;
   };
@@ -86,6 +88,23 @@ export interface Tables {
     account_id: string | null;
     certificate: string;
     issued_at: number;
+  };
+  audit: {
+    seq: number;
+    account_id: string | null;
+    at: number;
+    uptime_ms: number;
+    process: string;
+    action: string;
+    outcome: string;
+    actor: string;
+    token_id: string | null;
+    source: string | null;
+    request_id: string | null;
+    subject: string | null;
+    /** A JSON object. */
+    detail: string;
+    hash: Uint8Array;
   };
   schema_migrations: { name: string; checksum: string; applied_at: number };
 }

@@ -9,35 +9,26 @@ import {
 import { verifyRevocationList } from "../../client/revocation_list.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
-import type { Revocation, TokenUser } from "../../store/store.ts";
-import { type Control, nodeRoute, userRoute } from "../route.ts";
+import type { Revocation } from "../../store/store.ts";
+import { nodeRoute, userRoute } from "../route.ts";
 
 const PATH = "/v1/revocations";
 
 /** Refused by the control plane at once, by the nodes with their next heartbeat. Needs no CA. */
 export const revoke = userRoute(
   { method: "POST", path: PATH, body: RevocationRequest },
-  async ({ body }, user, control) => {
-    const answer = await carryOut(body, user, control);
-    log("control").info("revoked", { kind: answer.kind, id: answer.id, by: user.id });
-    return { status: 200, body: answer };
+  async (call, user, { store, clock }) => {
+    const { kind, id, reason } = call.body, { accountId } = user;
+    const revoked = await store.revoke(
+      { accountId, kind, id, by: user.id, reason, now: clock.now() },
+      call.audit("revoke", { subject: id, detail: { kind, reason } }),
+    );
+    if (!revoked) throw unknown(kind, id);
+    log("control").info("revoked", { kind, id: revoked.id, by: user.id });
+    const body: RevocationAnswer = { kind, id: revoked.id, version: revoked.version };
+    return { status: 200, body };
   },
 );
-
-async function carryOut(
-  { kind, id, reason }: { readonly kind: RevocationRequest["kind"]; id: string; reason: string },
-  user: TokenUser,
-  { store, clock }: Control,
-): Promise<RevocationAnswer> {
-  const { accountId } = user, now = clock.now();
-  if (kind === "node") {
-    if (!await store.deleteNode(accountId, id, now)) throw unknown(kind, id);
-    return { kind, id, version: (await store.revocations(accountId)).version };
-  }
-  const revoked = await store.revoke({ accountId, kind, id, by: user.id, reason, now });
-  if (!revoked) throw unknown(kind, id);
-  return { kind, id: revoked.id, version: revoked.version };
-}
 
 /** Another account's is not there: the same words as for one that never was. */
 const unknown = (kind: string, id: string) =>
@@ -77,7 +68,8 @@ export const takeBackRevocations = nodeRoute(
     body: HeldRevocationsRequest,
     maxBody: MAX_LIST_BYTES * 2,
   },
-  async ({ body }, node, control) => {
+  async (call, node, control) => {
+    const { body } = call;
     const { store, authority, revocationLists, clock } = control;
     if (body.node_id !== node.id) {
       throw new OpenboxError("unauthorized", "The node token is another node's");
@@ -88,7 +80,15 @@ export const takeBackRevocations = nodeRoute(
       accountId,
       now,
     });
-    const taken = await store.adoptRevocations(accountId, list, { by: node.id, now });
+    const taken = await store.adoptRevocations(
+      accountId,
+      list,
+      now,
+      call.audit("revocations.adopt", {
+        subject: node.id,
+        detail: { version: list.version, entries: list.entries.length },
+      }),
+    );
     log("control").warn(
       "a node holds a revocation list that this database forgot: was a backup restored?",
       { node: node.id, version: list.version, taken: taken.length },

@@ -1,5 +1,6 @@
 /** Every call there is. A route that is not in this list cannot be reached. */
 import type { Route } from "../route.ts";
+import { listAudit, verifyAudit } from "./audit.ts";
 import { dispatch } from "./dispatch.ts";
 import { createEnrollToken } from "./enroll_tokens.ts";
 import { health, root } from "./health.ts";
@@ -27,4 +28,6 @@ export const ROUTES: readonly Route[] = [
   revoke,
   listRevocations,
   dispatch,
+  listAudit,
+  verifyAudit,
 ];
