@@ -34,6 +34,10 @@ export interface AgentRules {
   readonly trees: readonly string[];
   /** Every container gets the hardened profile. */
   readonly untrusted: boolean;
+  /** Without news of revocations for a day: `hard` takes no new connection, `soft` goes on. */
+  readonly revocation: "hard" | "soft";
+  /** What becomes of that which goes on for whoever is revoked. */
+  readonly onRevoke: "kill" | "keep";
 }
 
 export interface Caps {
@@ -56,6 +60,8 @@ const DEFAULTS: Omit<AgentRules, "path"> = {
   gpus: true,
   trees: ["/var/lib/machines"],
   untrusted: false,
+  revocation: "hard",
+  onRevoke: "kill",
 };
 
 const MAX_BYTES = 256 * 1024;
@@ -87,6 +93,8 @@ export function parseAgentRules(text: string, path: string): AgentRules {
     gpus: gpus ?? DEFAULTS.gpus,
     trees: nspawn?.trees ?? DEFAULTS.trees,
     untrusted: docker?.untrusted ?? DEFAULTS.untrusted,
+    revocation: rest.revocation ?? DEFAULTS.revocation,
+    onRevoke: rest.on_revoke ?? DEFAULTS.onRevoke,
   };
 }
 
@@ -163,6 +171,8 @@ const RulesFile = v.strictObject({
     pids: v.optional(whole),
   }, "a table: [caps]")),
   gpus: v.optional(switchValue),
+  revocation: v.optional(oneOf(["hard", "soft"])),
+  on_revoke: v.optional(oneOf(["kill", "keep"])),
   docker: v.optional(v.strictObject({ untrusted: v.optional(switchValue) }, "a table: [docker]")),
   nspawn: v.optional(
     v.strictObject(

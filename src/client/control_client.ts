@@ -10,6 +10,12 @@ import { EnrollToken, RegisterAnswer, type RegisterRequest } from "../api/enroll
 import { ErrorBody } from "../api/error.ts";
 import { HeartbeatAnswer, type HeartbeatRequest } from "../api/heartbeat.ts";
 import { Node, NodeList, type NodePatch } from "../api/nodes.ts";
+import {
+  HeldRevocationsAnswer,
+  type HeldRevocationsRequest,
+  RevocationAnswer,
+  type RevocationRequest,
+} from "../api/revocations.ts";
 import { type Session, SessionList } from "../api/sessions.ts";
 import { Whoami } from "../api/whoami.ts";
 import { concat, text } from "../bytes.ts";
@@ -50,6 +56,12 @@ export interface ControlClient extends AsyncDisposable {
     options?: AbortOptions,
   ): Promise<EnrollToken>;
   register(request: RegisterRequest, options?: AbortOptions): Promise<RegisterAnswer>;
+  /** A node's: gives back the list that it holds, and learns the one of now. */
+  giveBackRevocations(
+    request: v.InferInput<typeof HeldRevocationsRequest>,
+    options?: AbortOptions,
+  ): Promise<HeldRevocationsAnswer>;
+  revoke(request: RevocationRequest, options?: AbortOptions): Promise<RevocationAnswer>;
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
   audit(query: AuditQuery, options?: AbortOptions): Promise<readonly AuditRecord[]>;
@@ -170,6 +182,10 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       call(EnrollToken, "POST", "/v1/enroll-tokens", request, options),
     register: (request, options) =>
       call(RegisterAnswer, "POST", "/v1/nodes/register", request, options),
+    giveBackRevocations: (request, options) =>
+      call(HeldRevocationsAnswer, "POST", "/v1/nodes/revocations", request, options),
+    revoke: (request, options) =>
+      call(RevocationAnswer, "POST", "/v1/revocations", request, options),
     heartbeat: (request, options) =>
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
     dispatch: (request, options) => call(DispatchAnswer, "POST", "/v1/dispatch", request, options),

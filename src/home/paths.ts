@@ -16,6 +16,7 @@ export interface HomePaths {
   readonly agentState: string;
   readonly agentRules: string;
   readonly agentSessions: string;
+  readonly agentRevocations: string;
 }
 
 /** Paths only: nothing is read or made. Each throws where no home is known, so that a command that needs none runs without. */
@@ -51,6 +52,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get agentRules() {
       return at("agent/agent.toml");
+    },
+    get agentRevocations() {
+      return at("agent/revocations.json");
     },
     get agentSessions() {
       return at("agent/sessions");

@@ -66,7 +66,14 @@ async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Pro
     addr: () => Promise.resolve("10.0.0.4:7600"),
     random: () => random,
     sessions,
+    revocations: {
+      held: undefined,
+      statement: undefined,
+      take: () => Promise.reject(new Error("there is no list")),
+    },
+    onRevoked: () => {},
     control: {
+      giveBackRevocations: () => Promise.reject(new Error("nobody asked")),
       async heartbeat(request) {
         requests.push(request);
         const fine = { server_time: clock.now() / 1000, revocations: [] };
