@@ -31,7 +31,7 @@ export interface HeartbeatDeps {
   readonly sessions: Pick<SessionTable, "list" | "end" | "onChange">;
   readonly revocations: Pick<Revocations, "held" | "statement" | "take">;
   /** A list came that names these, and the one before did not. */
-  onRevoked(added: readonly RevokedEntry[]): void;
+  onRevoked(added: readonly RevokedEntry[]): Promise<void>;
   /** Looks where the node can be reached now, moves there if that changed, and says so. */
   addr(options: AbortOptions): Promise<string>;
   /** 0 to 1. */
@@ -147,7 +147,7 @@ async function takeRevocations(
   statement: SignedStatement,
   { revocations, onRevoked }: HeartbeatDeps,
 ): Promise<void> {
-  onRevoked(await revocations.take(statement));
+  await onRevoked(await revocations.take(statement));
 }
 
 /** Of the 64 KiB that the control plane takes; the rest is for the other fields. */

@@ -186,7 +186,9 @@ function indexOf(entries: readonly RevokedEntry[]): Index {
     if (tokenId !== undefined && tokens.has(tokenId)) return `The token ${tokenId}`;
     if (issuedAt < (users.get(user.userId) ?? -Infinity)) return `The user ${user.userName}`;
     if (certs.has(String(user.serial))) return `The certificate ${user.serial}`;
-    if (keys.has(user.keyFingerprint)) return `The key ${user.keyFingerprint}`;
+    for (const key of [user.keyFingerprint, user.authorityFingerprint]) {
+      if (keys.has(key)) return `The key ${key}`;
+    }
     if (issuedAt < (accounts.get(user.accountId) ?? -Infinity)) return "Every certificate so far";
     return undefined;
   };

@@ -10,6 +10,7 @@ import { readTrustedFile } from "../home/private_file.ts";
 import type { Mount } from "../isolation/backend.ts";
 import { type Net, NETS, parseMount, parseSize } from "../isolation/confinement.ts";
 import type { IsolationSpec } from "../isolation/spec.ts";
+import { COMMAND_POLICIES, type CommandPolicy } from "./told_command.ts";
 
 type Kind = IsolationSpec["kind"];
 
@@ -38,6 +39,8 @@ export interface AgentRules {
   readonly revocation: "hard" | "soft";
   /** What becomes of that which goes on for whoever is revoked. */
   readonly onRevoke: "kill" | "keep";
+  /** What of a command the audit is told. */
+  readonly toldCommand: CommandPolicy;
 }
 
 export interface Caps {
@@ -62,6 +65,7 @@ const DEFAULTS: Omit<AgentRules, "path"> = {
   untrusted: false,
   revocation: "hard",
   onRevoke: "kill",
+  toldCommand: "program",
 };
 
 const MAX_BYTES = 256 * 1024;
@@ -75,7 +79,7 @@ export async function readAgentRules(path: string): Promise<AgentRules> {
 export function parseAgentRules(text: string, path: string): AgentRules {
   const parsed = v.safeParse(RulesFile, parseToml(text, path), { abortEarly: true });
   if (!parsed.success) throw refusal(parsed.issues[0], text, path);
-  const { isolations, run_as, logins, mounts, nets, caps, gpus, docker, nspawn, ...rest } =
+  const { isolations, run_as, logins, mounts, nets, caps, gpus, docker, nspawn, audit, ...rest } =
     parsed.output;
   return {
     path,
@@ -95,6 +99,7 @@ export function parseAgentRules(text: string, path: string): AgentRules {
     untrusted: docker?.untrusted ?? DEFAULTS.untrusted,
     revocation: rest.revocation ?? DEFAULTS.revocation,
     onRevoke: rest.on_revoke ?? DEFAULTS.onRevoke,
+    toldCommand: audit?.command ?? DEFAULTS.toldCommand,
   };
 }
 
@@ -174,6 +179,9 @@ const RulesFile = v.strictObject({
   revocation: v.optional(oneOf(["hard", "soft"])),
   on_revoke: v.optional(oneOf(["kill", "keep"])),
   docker: v.optional(v.strictObject({ untrusted: v.optional(switchValue) }, "a table: [docker]")),
+  audit: v.optional(
+    v.strictObject({ command: v.optional(oneOf(COMMAND_POLICIES)) }, "a table: [audit]"),
+  ),
   nspawn: v.optional(
     v.strictObject(
       { trees: v.optional(v.array(absolutePath, "a list in brackets")) },

@@ -31,6 +31,8 @@ export interface AgentSettings {
   /** Where the sessions' files are. */
   readonly sessionsDir: string;
   readonly revocationsPath: string;
+  /** Which runs the control plane has not heard of yet. */
+  readonly runsPath: string;
   /** What the node's owner allows. */
   readonly rules: AgentRules;
   readonly server: ServerUrl | undefined;
@@ -72,6 +74,7 @@ export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<
     statePath: homePaths(host).agentState,
     sessionsDir: homePaths(host).agentSessions,
     revocationsPath: homePaths(host).agentRevocations,
+    runsPath: homePaths(host).agentRuns,
     rules: await readAgentRules(homePaths(host).agentRules),
     server: server
       ? parseServerUrl(server, flags.server ? "--server" : "OPENBOX_SERVER")

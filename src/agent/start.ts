@@ -36,6 +36,8 @@ import { openPathLookup } from "./path_lookup.ts";
 import { requireUsable } from "./policy.ts";
 import { openRevocations } from "./revocations.ts";
 import { revokeLive } from "./revoke_live.ts";
+import { reportRuns } from "./run_reports.ts";
+import { openRunSpool } from "./run_spool.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { sessionFiles } from "./session_files.ts";
 import { createSshLog } from "./ssh_log.ts";
@@ -113,7 +115,8 @@ export async function startAgent(
   const sessions = stack.use(
     await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
   );
-  const deps = { backends, rules, lookup, sessions, logins, nodeId, clock };
+  const spool = stack.use(await openRunSpool(settings.runsPath, { clock }));
+  const deps = { backends, rules, lookup, sessions, spool, logins, nodeId, clock };
   const runs = new LiveRuns();
   const ssh = createSshServer<VerifiedUser>({
     identity: () => ({ key: node.state.hostKey, certificate: node.state.hostCert.blob }),
@@ -140,11 +143,7 @@ export async function startAgent(
     addr: (options) => door.look(options),
     sessions,
     revocations,
-    // the beats go on meanwhile
-    onRevoked: (added) =>
-      void revokeLive(added, { revocations, runs, ssh, sessions, rules }).catch((error) =>
-        log("agent", "revocation").error("a revocation is not carried out", { error })
-      ),
+    onRevoked: (added) => revokeLive(added, { revocations, runs, ssh, sessions, rules }),
     random: Math.random,
   }, beating.signal).catch(async (error) => {
     // from here on no certificate is believed, also where the disk is full
@@ -154,9 +153,10 @@ export async function startAgent(
     throw error;
   });
   ended.catch(() => {}); // told by `ended`, to whoever asks
+  const reporting = reportRuns({ control, spool, clock, random: Math.random }, beating.signal);
   stack.defer(async () => {
     beating.abort();
-    await ended.catch(() => {});
+    await Promise.allSettled([ended, reporting]);
   });
 
   if (signal.aborted) throw signal.reason;

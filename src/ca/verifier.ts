@@ -27,6 +27,8 @@ export interface VerifiedUser {
   readonly nodeId: string;
   readonly serial: bigint;
   readonly keyFingerprint: string;
+  /** Of the CA key that signed: it can be revoked as a user's can (CVE-2026-42508). */
+  readonly authorityFingerprint: string;
   /** The token that the certificate was asked for with; undefined where none is named. */
   readonly tokenId: string | undefined;
   /** Epoch milliseconds, in whole seconds. */
@@ -125,6 +127,7 @@ export function verifyUserCert(blob: Uint8Array, policy: UserCertPolicy): Verifi
     nodeId: policy.nodeId,
     serial: certificate.serial,
     keyFingerprint: fingerprint(certificate.key.blob),
+    authorityFingerprint: fingerprint(certificate.authority.blob),
     tokenId: certificate.extensions.get(EXTENSION.token) || undefined,
     issuedAt: (Number(certificate.validAfter) + USER_CERT_MARGIN_SECONDS) * 1000,
     isolation: critical.get(OPTION.isolation),

@@ -16,6 +16,7 @@ import {
   RevocationAnswer,
   type RevocationRequest,
 } from "../api/revocations.ts";
+import type { RunEvents } from "../api/run_events.ts";
 import { type Session, SessionList } from "../api/sessions.ts";
 import { Whoami } from "../api/whoami.ts";
 import { concat, text } from "../bytes.ts";
@@ -63,6 +64,7 @@ export interface ControlClient extends AsyncDisposable {
   ): Promise<HeldRevocationsAnswer>;
   revoke(request: RevocationRequest, options?: AbortOptions): Promise<RevocationAnswer>;
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
+  reportRuns(events: RunEvents, options?: AbortOptions): Promise<void>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
   audit(query: AuditQuery, options?: AbortOptions): Promise<readonly AuditRecord[]>;
   /** Takes a second for some 100,000 records. */
@@ -188,6 +190,7 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       call(RevocationAnswer, "POST", "/v1/revocations", request, options),
     heartbeat: (request, options) =>
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
+    reportRuns: (events, options) => call(v.undefined(), "POST", "/v1/nodes/runs", events, options),
     dispatch: (request, options) => call(DispatchAnswer, "POST", "/v1/dispatch", request, options),
     async audit(query, options) {
       const given = Object.entries(query).filter(([, value]) => value !== undefined);

@@ -14,6 +14,7 @@ export interface HomePaths {
   readonly bootstrapToken: string;
   readonly agentDir: string;
   readonly agentState: string;
+  readonly agentRuns: string;
   readonly agentRules: string;
   readonly agentSessions: string;
   readonly agentRevocations: string;
@@ -55,6 +56,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get agentRevocations() {
       return at("agent/revocations.json");
+    },
+    get agentRuns() {
+      return at("agent/runs.jsonl");
     },
     get agentSessions() {
       return at("agent/sessions");

@@ -313,8 +313,16 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return removed;
       }),
 
-    recordSessions: (node, reports, now) =>
-      transaction((tx) => recordReports(tx, node, reports, now)),
+    recordSessions: (node, reports, now, audit) =>
+      transaction(async (tx) => {
+        const { orphans, gone } = await recordReports(tx, node, reports, now);
+        for (const { userId, name, state } of gone) {
+          const action = state === "lost" ? "session.lost" : "session.end";
+          const detail = { user: userId };
+          await append(tx, { ...audit, accountId: node.accountId, action, subject: name, detail });
+        }
+        return orphans;
+      }),
 
     revoke: (request, audit) =>
       evenUnrecorded(request.accountId, audit, (tx) => revoke(tx, request)),
@@ -364,6 +372,18 @@ export function createSqlStore(db: Kysely<Tables>): Store {
             null, ${count}, ${now}
           returning first`.execute(db);
         return BigInt(rows[0]!.first);
+      }),
+
+    recordRunEvents: ({ accountId, id }, spool, events) =>
+      transaction(async (tx) => {
+        const row = await tx.selectFrom("nodes").select(["run_spool", "run_event"])
+          .where("account_id", "=", accountId).where("id", "=", id).executeTakeFirst();
+        const known = row?.run_spool === spool ? row.run_event ?? 0 : 0;
+        const fresh = events.filter(({ n }) => n > known).sort((a, b) => a.n - b.n);
+        if (fresh.length === 0) return;
+        await appendAudit(tx, writer, fresh.map(({ entry }) => ({ ...entry, accountId })));
+        await tx.updateTable("nodes").set({ run_spool: spool, run_event: fresh.at(-1)!.n })
+          .where("account_id", "=", accountId).where("id", "=", id).execute();
       }),
 
     recordAudit: gatherAudit((entries) => transaction((tx) => appendAudit(tx, writer, entries))),

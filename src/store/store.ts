@@ -297,11 +297,15 @@ export interface Store extends AsyncDisposable {
     options: { readonly ended: boolean; readonly now: number },
     audit: AuditEntry,
   ): Promise<boolean>;
-  /** What the node says of all its sessions; returns those that it is to end. */
+  /**
+   * What the node says of all its sessions; returns those that it is to end. Which were lost or have
+   * ended is told, each as `audit` says it.
+   */
   recordSessions(
     node: EnrolledNode,
     reports: readonly SessionReport[],
     now: number,
+    audit: AuditEntry,
   ): Promise<readonly SessionRef[]>;
 
   /**
@@ -338,6 +342,12 @@ export interface Store extends AsyncDisposable {
   /** The first of `count` serials that nobody else gets, ever. */
   reserveSerials(count: number, now: number): Promise<bigint>;
 
+  /** What a node tells of its runs: of one spool each number once, in its order. */
+  recordRunEvents(
+    node: EnrolledNode,
+    spool: string,
+    events: readonly { readonly n: number; readonly entry: AuditEntry }[],
+  ): Promise<void>;
   /** Appends what changes nothing else: an answer that was given, a call that was refused. */
   recordAudit(entries: readonly AuditEntry[]): Promise<void>;
   /** In their order; `installation`: with the records that belong to no account. */

@@ -263,16 +263,26 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
       await store.bindSession(user, name, { nodeId, isolation: "native" }, NOW, ENTRY);
     }
     const report = { userId: user.id, lastExit: 3, state: "idle" } as const;
-    await store.recordSessions(node, [
-      { ...report, name: "old", idleMs: 50_000 },
-      { ...report, name: "new", idleMs: 10_000 },
-    ], NOW + HOUR);
+    await store.recordSessions(
+      node,
+      [
+        { ...report, name: "old", idleMs: 50_000 },
+        { ...report, name: "new", idleMs: 10_000 },
+      ],
+      NOW + HOUR,
+      ENTRY,
+    );
     const listed = await store.sessions(user);
     assert.deepEqual(
       listed.map(({ name, state, lastExit, lastUsedAt }) => [name, state, lastExit, lastUsedAt]),
       [["new", "idle", 3, NOW + HOUR - 10_000], ["old", "idle", 3, NOW + HOUR - 50_000]],
     );
-    await store.recordSessions(node, [{ ...report, name: "new", idleMs: 0 }], NOW + 2 * HOUR);
+    await store.recordSessions(
+      node,
+      [{ ...report, name: "new", idleMs: 0 }],
+      NOW + 2 * HOUR,
+      ENTRY,
+    );
     assert.deepEqual((await store.sessions(user)).map(({ state }) => state), ["idle", "ended"]);
   });
 
@@ -281,9 +291,9 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const node = (await store.nodeByToken(new Secret("token of a")))!;
     await store.bindSession(user, "build", { nodeId, isolation: "native" }, NOW, ENTRY);
     const report = { userId: user.id, name: "build", idleMs: 0, lastExit: 0 } as const;
-    await store.recordSessions(node, [{ ...report, state: "idle" }], NOW);
+    await store.recordSessions(node, [{ ...report, state: "idle" }], NOW, ENTRY);
     const namesAfter = async (ms: number) => {
-      await store.recordSessions(node, [], NOW + ms);
+      await store.recordSessions(node, [], NOW + ms, ENTRY);
       return (await store.sessions(user)).map(({ name }) => name);
     };
     assert.deepEqual(await namesAfter(1), ["build"]);
@@ -299,10 +309,15 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const lost = Array.from({ length: 999 }, (_, i) => `s${i}`);
     for (const name of [...lost, "over"]) await bind(name);
     const report = { userId: user.id, idleMs: 0, lastExit: 0, state: "lost" } as const;
-    await store.recordSessions(node, [...lost, "over"].map((name) => ({ ...report, name })), NOW);
+    await store.recordSessions(
+      node,
+      [...lost, "over"].map((name) => ({ ...report, name })),
+      NOW,
+      ENTRY,
+    );
     await refuses("quota", bind("more"));
     assert.equal((await store.sessions(user)).length, 1000);
-    await store.recordSessions(node, lost.map((name) => ({ ...report, name })), NOW);
+    await store.recordSessions(node, lost.map((name) => ({ ...report, name })), NOW, ENTRY);
     assert.equal((await bind("more")).created, true);
     assert.equal((await store.sessions(user)).some(({ name }) => name === "over"), false);
   });
@@ -321,9 +336,9 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
       await refuses("conflict", store.bindSession(user, "build", place, NOW, ENTRY));
       const mine = { userId: user.id, name: "build" };
       const report = { ...mine, idleMs: 0, lastExit: undefined, state: "busy" } as const;
-      assert.deepEqual(await store.recordSessions(node, [report], NOW), [mine]);
-      assert.deepEqual(await store.recordSessions(node, [report], NOW), [mine]);
-      assert.deepEqual(await store.recordSessions(node, [], NOW), []);
+      assert.deepEqual(await store.recordSessions(node, [report], NOW, ENTRY), [mine]);
+      assert.deepEqual(await store.recordSessions(node, [report], NOW, ENTRY), [mine]);
+      assert.deepEqual(await store.recordSessions(node, [], NOW, ENTRY), []);
       assert.equal((await store.bindSession(user, "build", place, NOW, ENTRY)).created, true);
     },
   );

@@ -24,7 +24,12 @@ export const heartbeat = nodeRoute(
     const now = clock.now();
     await store.recordBeat(node, { addr, version, bootId: boot_id, revocations: held, now });
     if (moved) log("control").info("node moved", { node: node.id, from: node.addr, to: addr });
-    const ends = await store.recordSessions(node, sessions.map(fromApi), now);
+    const ends = await store.recordSessions(
+      node,
+      sessions.map(fromApi),
+      now,
+      call.audit("session.end"),
+    );
     const renew = host_cert_serial !== undefined &&
       needsHostCert(node.hostCert, BigInt(host_cert_serial), now);
     const body: HeartbeatAnswer = {

@@ -6,6 +6,7 @@ import { createEnrollToken } from "./enroll_tokens.ts";
 import { health, root } from "./health.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
+import { reportRuns } from "./run_events.ts";
 import { register } from "./register.ts";
 import { listRevocations, revoke, takeBackRevocations } from "./revocations.ts";
 import { deleteSession, listSessions } from "./sessions.ts";
@@ -27,6 +28,7 @@ export const ROUTES: readonly Route[] = [
   takeBackRevocations,
   revoke,
   listRevocations,
+  reportRuns,
   dispatch,
   listAudit,
   verifyAudit,

@@ -71,7 +71,7 @@ async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Pro
       statement: undefined,
       take: () => Promise.reject(new Error("there is no list")),
     },
-    onRevoked: () => {},
+    onRevoked: () => Promise.resolve(),
     control: {
       giveBackRevocations: () => Promise.reject(new Error("nobody asked")),
       async heartbeat(request) {
