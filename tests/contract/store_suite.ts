@@ -1,5 +1,6 @@
 /** What every store must do, whatever keeps it: run it with a way to open an empty one. */
 import { ENTRY } from "../fixtures/audit_entry.ts";
+import { revocationTests } from "./store_revocations.ts";
 import assert from "node:assert/strict";
 import { createSerials, SERIAL_BLOCK } from "../../src/control/serials.ts";
 import type { Code, OpenboxError } from "../../src/errors.ts";
@@ -425,6 +426,8 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const found = await store.auditRecords(accountId, { after: 0, limit: 10, since: NOW + 1 });
     assert.deepEqual(found.map(({ at }) => at), [NOW + 1, NOW + 2]);
   });
+
+  revocationTests(test);
 }
 
 export const userToken = (token: Secret) => ({
