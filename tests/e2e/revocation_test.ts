@@ -154,7 +154,7 @@ Deno.test({
           await ours.ended;
           await agent[Symbol.asyncDispose]();
           agent = await startHasty(fleet, "box");
-  X          await ours.ended;
+          assert.equal(await use(agent.addr), "revoked", "after a restart");
         } finally {
           await agent[Symbol.asyncDispose]();
         }
