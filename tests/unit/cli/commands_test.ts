@@ -57,7 +57,7 @@ Deno.test("what a node calls itself cannot move the cursor", async () => {
   w.control.nodes = [aNode({ name: "\x1b[2J\nroot", addr: "a\u202eb" })];
   const { out } = await w.home.call(["nodes"]);
   assert.match(out, /^\\u001b\[2J\\u000aroot /m);
-  assert.match(out, / a\\u202eb  -$/m);
+  assert.match(out, / a\\u202eb +-$/m);
 });
 
 Deno.test("no nodes: the head alone, and on stderr how to get one", async () => {
