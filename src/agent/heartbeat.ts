@@ -123,8 +123,8 @@ async function beatOnce(
 
 /** The control plane does not know the list that is held here, as after its restore from a backup. */
 async function giveBack(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
-  const { control, node, revocations: { statement } } = deps;
-  if (!statement) return;
+  const { control, node, revocations: { held, statement } } = deps;
+  if (!held || !statement) return;
   let answer: HeldRevocationsAnswer;
   try {
     answer = await control.giveBackRevocations({

@@ -52,9 +52,11 @@ export async function loadOperationsKey(
   try {
     if (await createPrivateFile(path, formatOperationsKey(key).reveal())) return key;
   } catch (error) {
+    const failure = toOpenboxError(error);
+    if (failure.code !== "bad_file") throw failure;
     // a container whose home cannot be written works on; what it misses shows only with a sealed CA
     log("control").warn("the operations key is not kept: {error}", {
-      error: toOpenboxError(error),
+      error: failure,
       hint: "OPENBOX_OPERATIONS_KEY gives one; it signs revocations while the CA is sealed",
     });
     return key;
