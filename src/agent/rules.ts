@@ -4,7 +4,7 @@
  */
 import { parse, TomlError } from "smol-toml";
 import * as v from "valibot";
-import { isLogin } from "../api/fields.ts";
+import { isLogin } from "../names.ts";
 import { OpenboxError } from "../errors.ts";
 import { readTrustedFile } from "../home/private_file.ts";
 import type { Mount } from "../isolation/backend.ts";

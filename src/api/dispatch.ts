@@ -1,5 +1,6 @@
 import * as v from "valibot";
-import { isLogin, keyLine, nameText } from "./fields.ts";
+import { isLogin } from "../names.ts";
+import { keyLine, nameText } from "./fields.ts";
 
 /** POST /v1/dispatch: which node, and a certificate for one call on it. */
 export const DispatchRequest = v.object({

@@ -16,6 +16,10 @@ export const Node = v.object({
   revocations: v.optional(v.nullable(
     v.object({ version: v.number(), age_seconds: v.number(), stale: v.boolean() }),
   )),
+  /** It is removed when nothing was heard of it for so long. */
+  ephemeral_seconds: v.optional(v.number()),
+  /** Another machine beats as this node with a copy of its state; it is refused. */
+  cloned: v.optional(v.boolean()),
 });
 export type Node = v.InferOutput<typeof Node>;
 

@@ -1,13 +1,16 @@
 /**
  * How a call of the HTTP interface is declared: its method, its path, who may make it, and what its
- * body is. Who may is part of the declaration, so that a route without a rule cannot be written.
+ * body is. Who may is part of the declaration, so that a route without a rule cannot be written. A verb
+ * that takes limits is asked for once more by the handler, who knows what they are held against.
  */
 import * as v from "valibot";
 import type { CertAuthority } from "../ca/authority.ts";
 import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
 import type { AuditAction, AuditEntry } from "../store/audit.ts";
+import type { Verb } from "../access/grant.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
+import { requireAllowed, requireVerb } from "./allow.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
 import type { Denials } from "./denials.ts";
 import type { RateLimit } from "./rate_limit.ts";
@@ -38,11 +41,16 @@ export interface Control {
  */
 export type AuthRule = "public" | "user" | "node" | "enroll_token";
 
+/** `self`: every user, since it is about him alone. */
+export type Needs = Verb | "self";
+
 export interface Route {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   /** As hono has it, `:id` being a parameter. */
   readonly path: string;
   readonly auth: AuthRule;
+  /** Of a user. */
+  readonly needs?: Needs;
   answer(request: ControlRequest, control: Control): Promise<Answer>;
 }
 
@@ -110,17 +118,21 @@ export const enrollRoute = <S extends v.GenericSchema>(
 ): Route => ({ ...publicRoute(declaration, handle), auth: "enroll_token" });
 
 export function userRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, ...body }: Declaration<S>,
+  { method, path, needs, ...body }: Declaration<S> & { readonly needs: Needs },
   handle: (call: Call<v.InferOutput<S>>, user: TokenUser, control: Control) => Promise<Answer>,
 ): Route {
   return {
     method,
     path,
     auth: "user",
+    needs,
     async answer(request, control) {
       const user = await authenticateUser(request, control);
       const caller = { accountId: user.accountId, actor: user.id, tokenId: user.tokenId };
       request.identified(caller);
+      // before the body is read: what it says is nobody's who may not
+      if (needs === "run" || needs === "enroll") requireVerb(user, needs);
+      else if (needs !== "self") requireAllowed(user, { verb: needs });
       return await handle(await readCall(request, body, caller, control), user, control);
     },
   };

@@ -13,8 +13,19 @@ export async function readNodes(
   { seen, lists }: HeldOfNodes,
 ): Promise<Node[]> {
   let query = tx.selectFrom("nodes")
-    .select(["id", "name", "addr", "os", "arch", "created_at", "last_seen_at"])
-    .select(["revocations_version", "revocations_signed_at"])
+    .select([
+      "id",
+      "name",
+      "addr",
+      "os",
+      "arch",
+      "created_at",
+      "last_seen_at",
+      "ephemeral_ms",
+      "cloned_at",
+      "revocations_version",
+      "revocations_signed_at",
+    ])
     .where("account_id", "=", accountId).where("deleted_at", "is", null);
   let tagQuery = tx.selectFrom("node_tags").select(["node_id", "tag"])
     .where("account_id", "=", accountId);
@@ -44,6 +55,8 @@ export async function readNodes(
     createdAt: row.created_at,
     lastSeenAt: seen.latest(row.id, row.last_seen_at),
     revocations: heldList(lists, row),
+    ...(row.ephemeral_ms !== null && { ephemeralMs: row.ephemeral_ms }),
+    ...(row.cloned_at !== null && { clonedAt: row.cloned_at }),
   }));
 }
 
@@ -111,6 +124,26 @@ export async function removeNode(
   return true;
 }
 
+/** A beat may be under way this long while the agent that sent it is started again. */
+const UNDER_WAY_MS = 20_000;
+
+/**
+ * What a beat of the start `bootId` changes. An agent that is started again leaves its last start behind;
+ * one that comes back after a later start was never gone, so that the later one is a copy of it.
+ */
+export function bootChange(
+  { bootId: newest, bootBefore, bootAt }: EnrolledNode,
+  bootId: string | undefined,
+  now: number,
+) {
+  if (bootId === undefined || bootId === newest) return {};
+  const started = { boot_id: bootId, boot_before: newest ?? null, boot_at: now };
+  if (bootId !== bootBefore) return started;
+  return now - bootAt < UNDER_WAY_MS
+    ? {}
+    : { ...started, boot_refused: newest ?? null, cloned_at: now };
+}
+
 export function enrolledNode(row: NodeRow & { listVersion: number | null }): EnrolledNode {
   return {
     accountId: row.account_id,
@@ -120,6 +153,10 @@ export function enrolledNode(row: NodeRow & { listVersion: number | null }): Enr
     hostKey: row.host_key,
     version: row.version ?? undefined,
     bootId: row.boot_id ?? undefined,
+    bootBefore: row.boot_before ?? undefined,
+    bootAt: row.boot_at ?? 0,
+    bootRefused: row.boot_refused ?? undefined,
+    clonedAt: row.cloned_at ?? undefined,
     hostCert: hostCert(row),
     revocationsVersion: row.listVersion ?? 0,
     heldRevocations: row.revocations_version === null || row.revocations_signed_at === null
@@ -137,6 +174,7 @@ type NodeRow =
   >
   & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">
   & Pick<Tables["nodes"], "revocations_version" | "revocations_signed_at">
+  & Pick<Tables["nodes"], "boot_before" | "boot_at" | "boot_refused" | "cloned_at">
   & { readonly last_seen_at: number };
 
 function hostCert(row: NodeRow): HostCertRecord | undefined {

@@ -11,7 +11,9 @@ import type {
   RevocationRequest,
   Revoked,
 } from "./store.ts";
+import { revokeEnrollToken } from "./enroll_tokens.ts";
 import { removeNode } from "./node_rows.ts";
+import { revokeUserToken } from "./user_tokens.ts";
 import type { Tables } from "./tables.ts";
 
 type Tx = Transaction<Tables>;
@@ -24,77 +26,90 @@ const MOST_LISTED = 10_000;
 /** Another control plane on this database may issue by a clock that is this much ahead. */
 const CLOCKS_MS = 60_000;
 
-/** Undefined where the account has no such token or user. */
+/** Undefined where the account has no such token, user or node. */
 export async function revoke(tx: Tx, request: RevocationRequest): Promise<Revoked | undefined> {
-  const { accountId, kind, by, reason, now } = request;
-  if (kind === "node") return await revokeNode(tx, request);
-  const id = await endAtOnce(tx, { ...request, kind });
-  if (id === undefined) return undefined;
-  const version = await nextVersion(tx, accountId, now);
-  await forgetOld(tx, accountId, now);
-  await makeRoom(tx, accountId, 1, { version, now });
-  const issuedBefore = kind === "user" ? now + CLOCKS_MS : undefined;
-  await writeEntry(tx, accountId, { kind, id, issuedBefore }, { version, by, reason, now });
-  return { version, id };
-}
-
-async function revokeNode(
-  tx: Tx,
-  { accountId, id, now }: RevocationRequest,
-): Promise<Revoked | undefined> {
-  if (!await removeNode(tx, accountId, id, now)) return undefined;
-  return { version: (await readVersion(tx, accountId)) ?? 0, id };
-}
-
-/** Over for the control plane itself. Returns its id. */
-async function endAtOnce(
-  tx: Tx,
-  { accountId, kind, id }: {
-    readonly accountId: string;
-    readonly kind: Exclude<RevocationEntry["kind"], "account">;
-    readonly id: string;
-  },
-): Promise<string | undefined> {
+  const { accountId, kind, id, now } = request;
   switch (kind) {
     case "cert":
     case "key":
-      return id;
+      return await revokeAll(tx, request, kind, [id]);
     case "token": {
-      const end = async (table: "user_tokens" | "enroll_tokens") =>
-        await tx.updateTable(table).set({ expires_at: OVER })
-          .where("account_id", "=", accountId).where("id", "=", id)
-          .returning("id").executeTakeFirst();
-      return (await end("user_tokens") ?? await end("enroll_tokens"))?.id;
+      const ended = await revokeUserToken(tx, accountId, id, { now, keepMade: false });
+      if (ended.length > 0 || await isUserToken(tx, accountId, id)) {
+        return await revokeAll(tx, request, kind, [id, ...ended.filter((other) => other !== id)]);
+      }
+      return await revokeEnrollToken(tx, accountId, id, now)
+        ? await unlisted(tx, request)
+        : undefined;
     }
     case "user": {
       const user = await tx.selectFrom("users").select("id").where("account_id", "=", accountId)
         .where(({ eb }) => eb("id", "=", id).or("name", "=", id)).executeTakeFirst();
       if (!user) return undefined;
-      await endTokensOf(tx, accountId, user.id);
-      return user.id;
+      await endTokensOf(tx, accountId, user.id, { now });
+      return await revokeAll(tx, request, kind, [user.id]);
     }
+    case "node":
+      return await removeNode(tx, accountId, id, now) ? await unlisted(tx, request) : undefined;
   }
 }
 
-/** Before any time, so that a clock set back makes no token good again. */
-const OVER = 0;
+async function revokeAll(
+  tx: Tx,
+  { accountId, by, reason, now }: RevocationRequest,
+  kind: RevocationEntry["kind"],
+  ids: readonly string[],
+): Promise<Revoked> {
+  const version = await listRevoked(tx, accountId, kind, ids, { by, reason, now });
+  return { version, id: ids[0]! };
+}
 
+/** No certificate names it, so that no list has to. */
+const unlisted = async (tx: Tx, { accountId, id }: RevocationRequest): Promise<Revoked> => ({
+  version: await readVersion(tx, accountId) ?? 0,
+  id,
+});
+
+async function isUserToken(tx: Tx, accountId: string, id: string): Promise<boolean> {
+  const row = await tx.selectFrom("user_tokens").select("id").where("account_id", "=", accountId)
+    .where("id", "=", id).executeTakeFirst();
+  return row !== undefined;
+}
+
+/**
+ * Puts what the control plane itself refuses by now into the list of the nodes, whose version is returned.
+ * Of a user nothing is believed that was issued so far.
+ */
+export async function listRevoked(
+  tx: Tx,
+  accountId: string,
+  kind: RevocationEntry["kind"],
+  ids: readonly string[],
+  told: { readonly by: string; readonly reason: string; readonly now: number },
+): Promise<number> {
+  const { now } = told, version = await nextVersion(tx, accountId, now);
+  await forgetOld(tx, accountId, now);
+  await makeRoom(tx, accountId, ids.length, { version, now });
+  const issuedBefore = kind === "user" ? now + CLOCKS_MS : undefined;
+  for (const id of ids) {
+    await writeEntry(tx, accountId, { kind, id, issuedBefore }, { version, ...told });
+  }
+  return version;
+}
+
+/** Those that were made before a time, or all; his enrollment tokens too. */
 async function endTokensOf(
   tx: Tx,
   accountId: string,
   userId: string,
-  madeBefore?: number,
+  { now, madeBefore = Number.MAX_SAFE_INTEGER }: { now: number; madeBefore?: number },
 ): Promise<void> {
-  let own = tx.updateTable("user_tokens").set({ expires_at: OVER })
-    .where("account_id", "=", accountId).where("user_id", "=", userId);
-  let enrolling = tx.updateTable("enroll_tokens").set({ expires_at: OVER })
-    .where("account_id", "=", accountId).where("created_by", "=", userId);
-  if (madeBefore !== undefined) {
-    own = own.where("created_at", "<", madeBefore);
-    enrolling = enrolling.where("created_at", "<", madeBefore);
-  }
-  await own.execute();
-  await enrolling.execute();
+  const own = await tx.selectFrom("user_tokens").select("id").where("account_id", "=", accountId)
+    .where("user_id", "=", userId).where("created_at", "<", madeBefore).execute();
+  for (const { id } of own) await revokeUserToken(tx, accountId, id, { now, keepMade: false });
+  await tx.updateTable("enroll_tokens").set({ revoked_at: now }).where("account_id", "=", accountId)
+    .where("created_by", "=", userId).where("created_at", "<", madeBefore)
+    .where("revoked_at", "is", null).execute();
 }
 
 /**
@@ -237,8 +252,10 @@ export async function adoptRevocations(
   const reason = "in a list that was signed here before the database was restored";
   for (const entry of missing) {
     const { kind, id, issuedBefore } = entry;
-    if (kind === "user") await endTokensOf(tx, accountId, id, issuedBefore);
-    else if (kind === "token") await endAtOnce(tx, { accountId, kind, id });
+    if (kind === "user") await endTokensOf(tx, accountId, id, { now, madeBefore: issuedBefore });
+    else if (kind === "token") {
+      await revokeUserToken(tx, accountId, id, { now, keepMade: false });
+    }
     await writeEntry(tx, accountId, entry, { version, by, reason, now });
   }
   return missing;

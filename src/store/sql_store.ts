@@ -5,12 +5,15 @@
 import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
-import { newAccountId, newProcessId, newTokenId, newUserId } from "../ids.ts";
+import { newAccountId, newProcessId, newUserId } from "../ids.ts";
+import { accessMethods } from "./access_methods.ts";
 import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
+import { expireNode, silentNodes } from "./ephemeral_nodes.ts";
 import { gatherAudit } from "./gather_audit.ts";
 import { log } from "../log.ts";
 import { HeldTimes } from "./held_times.ts";
 import {
+  bootChange,
   enrolledNode,
   type HeldOfNodes,
   holdList,
@@ -32,6 +35,8 @@ import {
 import type { Candidate, Store, Target, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
+import { toRule, toScopes } from "./user_tokens.ts";
+import { firstRules, insertRule } from "./users.ts";
 import { verifyAudit } from "./verify_audit.ts";
 
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
@@ -39,6 +44,9 @@ const FLUSH_BATCH = 500;
 
 /** A node that was not heard for so long comes online: its time is written at once. */
 const NEWS_MS = 60_000;
+
+/** A copy that beats on is written down so often. */
+const CLONE_NEWS_MS = 5 * 60_000;
 
 /** The store owns `db` and closes it. Its schema must be there (`migrate`). */
 export function createSqlStore(db: Kysely<Tables>): Store {
@@ -111,6 +119,8 @@ export function createSqlStore(db: Kysely<Tables>): Store {
   }
 
   return {
+    ...accessMethods({ transaction, append, used }),
+
     async ping() {
       await single(() => db.executeQuery(bind(hot.ping)));
     },
@@ -126,6 +136,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           name: user.name,
           created_at: now,
         }).execute();
+        for (const grant of firstRules) await insertRule(tx, { user, grant, now });
         await append(tx, { ...audit, accountId: user.accountId, subject: user.id });
         return user;
       }),
@@ -140,6 +151,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
     usersNamed: (name) =>
       single(async () => {
         const rows = await db.selectFrom("users").selectAll().where("name", "=", name)
+          .where("removed_at", "is", null)
           .orderBy("id").execute();
         return rows.map(toUser);
       }),
@@ -152,30 +164,10 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return token !== undefined;
       }),
 
-    addUserToken: (user, token, audit) =>
-      transaction(async (tx) => {
-        const id = newTokenId(), hash = tokenHash(token.token);
-        const known = await tx.selectFrom("user_tokens").select("id").where("hash", "=", hash)
-          .executeTakeFirst();
-        if (known) throw new OpenboxError("conflict", "This token is known already");
-        await tx.insertInto("user_tokens").values({
-          id,
-          account_id: user.accountId,
-          user_id: user.id,
-          name: token.name,
-          hash,
-          created_at: token.createdAt,
-          expires_at: token.expiresAt,
-          last_used_at: null,
-        }).execute();
-        await append(tx, { ...audit, accountId: user.accountId, subject: id });
-        return id;
-      }),
-
     userByToken: (token, now) =>
       single(async () => {
         const hash = tokenHash(token);
-        const [row] = (await db.executeQuery(bind(hot.userByToken, hash))).rows;
+        const { rows } = await db.executeQuery(bind(hot.userByToken, hash)), [row] = rows;
         // the index compared the hash as it likes; this does not tell how much of it fitted
         if (!row || !equalBytes(row.hash, hash) || row.expiresAt <= now) return undefined;
         const lastUsedAt = used.latest(row.tokenId, row.lastUsedAt ?? 0);
@@ -187,24 +179,11 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           tokenId: row.tokenId,
           tokenExpiresAt: row.expiresAt,
           tokenLastUsedAt: lastUsedAt || undefined,
+          rules: rows.map(({ ruleId, ruleName, grantText }) =>
+            ruleId === null ? undefined : toRule(ruleId, ruleName!, grantText!)
+          ).filter((rule) => rule !== undefined),
+          scopes: toScopes(row.scopes),
         };
-      }),
-
-    addEnrollToken: (token, audit) =>
-      transaction(async (tx) => {
-        const id = newTokenId();
-        await tx.insertInto("enroll_tokens").values({
-          id,
-          account_id: token.accountId,
-          hash: tokenHash(token.secret),
-          tags: JSON.stringify(token.tags),
-          created_by: token.createdBy,
-          created_at: token.createdAt,
-          expires_at: token.expiresAt,
-          used_at: null,
-          used_by: null,
-        }).execute();
-        await append(tx, { ...audit, accountId: token.accountId, subject: id });
       }),
 
     registerNode: (registration, audit) =>
@@ -226,7 +205,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       const changed = {
         ...(addr !== undefined && addr !== node.addr && { addr }),
         ...(version !== undefined && version !== node.version && { version }),
-        ...(bootId !== undefined && bootId !== node.bootId && { boot_id: bootId }),
+        ...bootChange(node, bootId, now),
         // one that comes online is so also after a crash: what is held is not yet written then
         ...(seen.latest(node.id, node.storedSeenAt) < now - NEWS_MS && { last_seen_at: now }),
       };
@@ -239,6 +218,14 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       }
       seen.mark(node.id, now);
       if (revocations) holdList(lists, node, revocations);
+    },
+
+    async recordClone(node, now) {
+      if (node.clonedAt !== undefined && now - node.clonedAt < CLONE_NEWS_MS) return;
+      await single(() =>
+        db.updateTable("nodes").set({ cloned_at: now })
+          .where("account_id", "=", node.accountId).where("id", "=", node.id).execute()
+      );
     },
 
     recordHostCert: (accountId, nodeId, cert, audit) =>
@@ -276,6 +263,19 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return removed;
       }),
 
+    async expireNodes(times, audit) {
+      const expired: string[] = [];
+      for (const node of await single(() => silentNodes(db, times, seen))) {
+        await transaction(async (tx) => {
+          if (!await expireNode(tx, node, times.now)) return;
+          const { accountId, id: subject, name } = node;
+          await append(tx, { ...audit, accountId, subject, detail: { name } });
+          expired.push(subject);
+        });
+      }
+      return expired;
+    },
+
     candidates: (accountId, target) =>
       single(async () => {
         const { rows } = await db.executeQuery(candidatesQuery(hot, accountId, target));
@@ -286,6 +286,16 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           hostKey,
           lastSeenAt: seen.latest(id, lastSeenAt),
         }));
+      }),
+
+    tagged: (accountId, tags) =>
+      single(async () => {
+        const rows = tags.length === 0 ? [] : await db.selectFrom("node_tags")
+          .select(["node_id as nodeId", "tag"]).where("account_id", "=", accountId)
+          .where("tag", "in", tags).execute();
+        const of = new Map<string, string[]>();
+        for (const { nodeId, tag } of rows) of.set(nodeId, [...of.get(nodeId) ?? [], tag]);
+        return of;
       }),
 
     tags: (accountId) =>
@@ -419,7 +429,8 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         const nodes = db.selectFrom("nodes").select(["id", "name"])
           .where("account_id", "=", accountId).where("id", "in", ids);
         const rows = await users.unionAll(nodes).execute();
-        return new Map(rows.map(({ id, name }) => [id, name]));
+        // a removed user's name has his id behind it
+        return new Map(rows.map(({ id, name }) => [id, name.replace(/#.*$/, "")]));
       }),
 
     isFirstAccount: (accountId) =>
@@ -473,6 +484,7 @@ function compileHotQueries(db: Kysely<Tables>) {
   return {
     ping: db.selectFrom("schema_migrations").select("name").compile(),
     userByToken: db.selectFrom("user_tokens").innerJoin("users", "users.id", "user_tokens.user_id")
+      .leftJoin("rules", "rules.user_id", "users.id")
       .select([
         "user_tokens.account_id as accountId",
         "users.id",
@@ -481,8 +493,13 @@ function compileHotQueries(db: Kysely<Tables>) {
         "hash",
         "expires_at as expiresAt",
         "last_used_at as lastUsedAt",
+        "scopes",
+        "rules.id as ruleId",
+        "rules.name as ruleName",
+        "grant_text as grantText",
       ])
-      .where("hash", "=", none).compile(),
+      .where("hash", "=", none).where("revoked_at", "is", null).where("removed_at", "is", null)
+      .orderBy("rules.created_at").orderBy("rules.name").compile(),
     nodeByToken: db.selectFrom("nodes")
       .leftJoin("revocation_versions", "revocation_versions.account_id", "nodes.account_id")
       .selectAll("nodes").select("revocation_versions.version as listVersion")

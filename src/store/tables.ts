@@ -3,7 +3,23 @@ import type { Generated } from "kysely";
 
 export interface Tables {
   accounts: { account_id: string; created_at: number };
-  users: { id: string; account_id: string; name: string; created_at: number };
+  users: {
+    id: string;
+    account_id: string;
+    name: string;
+    created_at: number;
+    removed_at: number | null;
+  };
+  rules: {
+    id: string;
+    account_id: string;
+    user_id: string;
+    name: string;
+    grant_text: string;
+    created_at: number;
+    /** A user; null for what was there from the start. */
+    created_by: string | null;
+  };
   user_tokens: {
     id: string;
     account_id: string;
@@ -13,6 +29,10 @@ export interface Tables {
     created_at: number;
     expires_at: number;
     last_used_at: number | null;
+    /** A JSON list of grants; null: all. */
+    scopes: string | null;
+    created_by_token: string | null;
+    revoked_at: number | null;
   };
   enroll_tokens: {
     id: string;
@@ -23,8 +43,15 @@ export interface Tables {
     created_by: string;
     created_at: number;
     expires_at: number;
+    /** The last use, and the node of it. */
     used_at: number | null;
     used_by: string | null;
+    name: string | null;
+    uses: number;
+    uses_left: number;
+    ephemeral_ms: number | null;
+    created_by_token: string | null;
+    revoked_at: number | null;
   };
   nodes: {
     id: string;
@@ -47,6 +74,11 @@ export interface Tables {
     run_event: number | null;
     revocations_version: number | null;
     revocations_signed_at: number | null;
+    boot_before: string | null;
+    boot_at: number | null;
+    boot_refused: string | null;
+    cloned_at: number | null;
+    ephemeral_ms: number | null;
   };
   node_tags: { account_id: string; node_id: string; tag: string; position: number };
   sessions: {

@@ -43,7 +43,13 @@ export function revocationTests(test: Test): void {
     "CERT-28: a token that is revoked is over, and a second time too; another's is not there",
     async (store, user) => {
       const token = new Secret("obx_a");
-      const of = { token, name: "laptop", createdAt: NOW, expiresAt: NOW + HOUR };
+      const of = {
+        token,
+        name: "laptop",
+        scopes: "all",
+        createdAt: NOW,
+        expiresAt: NOW + HOUR,
+      } as const;
       const id = await store.addUserToken(user, of, ENTRY);
       const stranger = await store.createAccount("stranger", NOW, ENTRY);
       assert.equal(await revoke(store, stranger, { kind: "token", id }), undefined);
@@ -104,7 +110,7 @@ export function revocationTests(test: Test): void {
     "STO-8: of a list that is not remembered what is missing is taken over, and its tokens end",
     async (store, user) => {
       const token = new Secret("obx_a"), kept = new Secret("obx_b");
-      const of = { name: "x", createdAt: NOW, expiresAt: NOW + HOUR };
+      const of = { name: "x", scopes: "all", createdAt: NOW, expiresAt: NOW + HOUR } as const;
       const id = await store.addUserToken(user, { ...of, token }, ENTRY);
       await store.addUserToken(user, { ...of, token: kept }, ENTRY);
       await revoke(store, user, { kind: "cert", id: "1" });
@@ -138,6 +144,7 @@ export function revocationTests(test: Test): void {
       createdBy: user.id,
       secret,
       tags: [],
+      uses: 1,
       createdAt: NOW,
       expiresAt: NOW + HOUR,
     }, ENTRY);

@@ -18,6 +18,10 @@ export const heartbeat = nodeRoute(
     if (node_id !== node.id) {
       throw new OpenboxError("unauthorized", "The node token is another node's");
     }
+    if (boot_id !== undefined && boot_id === node.bootRefused) {
+      await store.recordClone(node, clock.now());
+      throw cloned(node.id);
+    }
     // the address it has was allowed when it came, by the rule of then
     const moved = addr !== undefined && addr !== node.addr;
     if (moved) checkNodeAddress(addr, { loopback });
@@ -65,6 +69,12 @@ async function tellRevocations(
   const list = await revocationLists.signed(accountId, version);
   return list === undefined ? {} : { revocation_list: list };
 }
+/** Two machines with one identity: the one that came later is not believed. */
+const cloned = (id: string) =>
+  new OpenboxError("node_cloned", `Another machine runs as the node ${id} and did so before`, {
+    hint:
+      "remove the copied home of the agent here, and enroll this machine with a token of its own",
+  });
 
 const fromApi = (session: NodeSession): SessionReport => ({
   userId: session.user_id,

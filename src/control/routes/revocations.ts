@@ -8,17 +8,21 @@ import {
 } from "../../api/revocations.ts";
 import { verifyRevocationList } from "../../client/revocation_list.ts";
 import { OpenboxError } from "../../errors.ts";
+import { requireAllowed } from "../allow.ts";
 import { log } from "../../log.ts";
-import type { Revocation } from "../../store/store.ts";
-import { nodeRoute, userRoute } from "../route.ts";
+import type { Revocation, TokenUser } from "../../store/store.ts";
+import { type Control, nodeRoute, userRoute } from "../route.ts";
 
 const PATH = "/v1/revocations";
 
 /** Refused by the control plane at once, by the nodes with their next heartbeat. Needs no CA. */
 export const revoke = userRoute(
-  { method: "POST", path: PATH, body: RevocationRequest },
+  { method: "POST", path: PATH, needs: "self", body: RevocationRequest },
   async (call, user, { store, clock }) => {
     const { kind, id, reason } = call.body, { accountId } = user;
+    if (kind !== "token" || !await isOwnToken(id, user, { store, clock })) {
+      requireAllowed(user, { verb: "admin" });
+    }
     const revoked = await store.revoke(
       { accountId, kind, id, by: user.id, reason, now: clock.now() },
       call.audit("revoke", { subject: id, detail: { kind, reason } }),
@@ -30,6 +34,17 @@ export const revoke = userRoute(
   },
 );
 
+/** One's own may be revoked by anybody; with a token that has scopes only itself. */
+async function isOwnToken(
+  id: string,
+  user: TokenUser,
+  { store, clock }: Pick<Control, "store" | "clock">,
+): Promise<boolean> {
+  if (id === user.tokenId) return true;
+  if (user.scopes !== "all") return false;
+  return (await store.userToken(user.accountId, id, clock.now()))?.userId === user.id;
+}
+
 /** Another account's is not there: the same words as for one that never was. */
 const unknown = (kind: string, id: string) =>
   new OpenboxError(
@@ -39,7 +54,7 @@ const unknown = (kind: string, id: string) =>
   );
 
 export const listRevocations = userRoute(
-  { method: "GET", path: PATH },
+  { method: "GET", path: PATH, needs: "audit" },
   async (_call, user, { store }) => {
     const { version, revocations } = await store.revocations(user.accountId);
     const body: Revocations = { version, revocations: revocations.map(toApi) };

@@ -4,7 +4,7 @@ import { authorizedLine } from "../../ssh/key.ts";
 import { userRoute } from "../route.ts";
 
 export const whoami = userRoute(
-  { method: "GET", path: "/v1/whoami" },
+  { method: "GET", path: "/v1/whoami", needs: "self" },
   async (call, user, { authority, store }) => {
     // what openbox login asks first, and nobody asks often
     await store.recordAudit([call.audit("login")]);

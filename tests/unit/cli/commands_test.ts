@@ -90,6 +90,7 @@ Deno.test("--json is one document with the names of the wire", async () => {
     "expires_at",
     "ca_fingerprint",
     "command",
+    "id",
   ]);
   assert.deepEqual(Object.keys(await json("ca-keygen")), ["ca_key", "ca_fingerprint"]);
   assert.deepEqual(await json("logout"), { server: w.control.url });
@@ -184,7 +185,10 @@ Deno.test("usage errors end with 2, a guess and the help to read", async () => {
 
 Deno.test("help of every command wraps to the terminal and shows its flags", async () => {
   await using home = await makeHome();
-  const names = ["", "run", "nodes", "node", "node token", "node tag", "login", "control", "agent"];
+  const names = [
+    ...["", "run", "nodes", "node", "node token", "node tag", "login", "control", "agent"],
+    ...["node tokens", "user add", "token create", "token revoke", "rule add", "can"],
+  ];
   for (const name of names) {
     const words = name.split(" ").filter(Boolean);
     const [byWord, byFlag] = await Promise.all([

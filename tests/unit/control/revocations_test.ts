@@ -11,6 +11,7 @@ import { parseCertificate, parseCertificateLine } from "../../../src/ssh/certifi
 import { EXTENSION } from "../../../src/ca/names.ts";
 import { openSqliteStore } from "../../../src/store/sqlite.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { done, tokenOf } from "./access_world.ts";
 import { assertRefused, CA, startWorld, type TestNode, type World } from "./world.ts";
 
 const HOUR = 3600_000, DAY = 24 * HOUR;
@@ -105,6 +106,56 @@ Deno.test("CERT-28: with a user go all his tokens, those that enroll too; he is 
   const [entry] = read(world, (await beat(world, node)).revocation_list).entries;
   assert.deepEqual([entry!.kind, entry!.id], ["user", world.user.id]);
   assert.ok(entry!.issuedBefore! > Date.now());
+});
+
+Deno.test("CERT-28: the nodes hear of tokens and users that were removed, and of all that a token made", async () => {
+  await using world = await startWorld();
+  const node = await world.enroll(), by = { token: world.token };
+  const first = await tokenOf(world, "ann"), second = await tokenOf(world, "bob");
+  const child = await done(world.call("POST", "/v1/tokens", { token: first.token, body: {} }));
+  const entries = async () =>
+    read(world, (await beat(world, node)).revocation_list).entries.map(({ id }) => id).toSorted();
+  await done(revoke(world, { kind: "token", id: first.id }));
+  assert.deepEqual(await entries(), [child.id, first.id].toSorted());
+  assertRefused(await dispatch(world, child.token), 401, "unauthorized");
+
+  const other = await tokenOf(world, "ann");
+  await world.call("DELETE", `/v1/tokens/${other.id}`, by);
+  assert.ok((await entries()).includes(other.id));
+  await world.call("DELETE", `/v1/users/${second.userId}`, by);
+  assert.ok((await entries()).includes(second.userId));
+  const enrolling = await done(world.call("POST", "/v1/enroll-tokens", { ...by, body: {} }));
+  assert.equal((await revoke(world, { kind: "token", id: enrolling.id })).status, 200);
+  assertRefused(await revoke(world, { kind: "token", id: enrolling.id }), 404, "not_found");
+});
+
+Deno.test("everybody may revoke his own tokens, a token with scopes itself; the rest takes admin", async () => {
+  await using world = await startWorld();
+  const node = await world.enroll();
+  const ann = await tokenOf(world, "ann"), anns = await tokenOf(world, "ann");
+  const scoped = await tokenOf(world, "ann", { scopes: ["read"] });
+  const bob = await tokenOf(world, "bob");
+  const code = async (token: string, body: object) => {
+    const reply = await revoke(world, body, token);
+    return reply.status === 200 ? "ok" : reply.body.code;
+  };
+  for (
+    const body of [
+      { kind: "token", id: bob.id },
+      { kind: "user", id: "ann" },
+      { kind: "node", id: node.id },
+      { kind: "cert", id: "1" },
+      { kind: "key", id: fingerprint(KEY.blob) },
+    ]
+  ) assert.equal(await code(ann.token, body), "not_allowed", JSON.stringify(body));
+  const listed = await world.call("GET", "/v1/revocations", { token: ann.token });
+  assertRefused(listed, 403, "not_allowed");
+  assert.notEqual(await code(scoped.token, { kind: "token", id: anns.id }), "ok");
+  assert.equal(await code(scoped.token, { kind: "token", id: scoped.id }), "ok");
+  assert.equal(await code(ann.token, { kind: "token", id: anns.id }), "ok");
+  assert.equal(await code(ann.token, { kind: "token", id: ann.id }), "ok");
+  assert.equal(await code(ann.token, { kind: "token", id: ann.id }), "unauthorized");
+  assert.equal(await code(world.token, { kind: "token", id: bob.id }), "ok");
 });
 
 Deno.test("a key that is revoked gets no certificate; another one does", async () => {
