@@ -158,7 +158,7 @@ async function revoke(
   return revoked;
 }
 
-/** What the token made hangs from the one that made it: nobody gets free of a stolen one by this. */
+/** What the token made hangs from the one that made it from now on, and goes with that one. */
 async function handOn(tx: Tx, accountId: string, id: string): Promise<void> {
   const maker = await tx.selectFrom("user_tokens").select("created_by_token")
     .where("account_id", "=", accountId).where("id", "=", id).executeTakeFirst();

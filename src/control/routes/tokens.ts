@@ -74,6 +74,8 @@ export const deleteToken = userRoute(
   async (call, user, { store, clock }) => {
     const id = call.param("id"), force = call.query("force") === "true", now = clock.now();
     const keepMade = call.query("keep_made") === "true";
+    // with it a thief would keep what he made
+    if (keepMade) requireAllowed(user, { verb: "admin" });
     const token = await store.userToken(user.accountId, id, now);
     const admin = decide(user, { verb: "admin" }).allowed;
     if (!token || (!admin && token.userId !== user.id)) throw noToken(id);

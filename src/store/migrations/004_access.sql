@@ -56,7 +56,8 @@ alter table enroll_tokens add column created_by_token text;
 
 alter table enroll_tokens add column revoked_at integer;
 
-create index enroll_tokens_account on enroll_tokens (account_id, expires_at);
+create index enroll_tokens_open on enroll_tokens (account_id, expires_at)
+  where uses_left > 0 and revoked_at is null;
 
 alter table nodes add column ephemeral_ms integer;
 

@@ -124,6 +124,17 @@ Deno.test("a token is revoked by its user, by an administrator, and by itself", 
   assertRefused(await revoke(world, world.token, bob.id), 404, "not_found");
 });
 
+Deno.test("TOK-6: only an administrator lets stay what a revoked token made", async () => {
+  await using world = await startWorld();
+  const bob = await tokenOf(world, "bob");
+  const child = await done(make(world, bob.token));
+  const keep = "?keep_made=true";
+  assertRefused(await revoke(world, child.token, bob.id, keep), 403, "not_allowed");
+  assertRefused(await revoke(world, bob.token, bob.id, keep), 403, "not_allowed");
+  await done(revoke(world, world.token, bob.id, keep));
+  assert.deepEqual([await whoami(world, bob.token), await whoami(world, child.token)], [401, 200]);
+});
+
 Deno.test("tokens of others are an administrator's to see", async () => {
   await using world = await startWorld();
   const bob = await tokenOf(world, "bob");
