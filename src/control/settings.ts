@@ -4,6 +4,12 @@ import { OpenboxError } from "../errors.ts";
 import { homePaths } from "../home/paths.ts";
 import { type Host, isOn } from "../host.ts";
 import { Secret } from "../secret.ts";
+import {
+  hasPassword,
+  isPostgresDsn,
+  parsePostgresDsn,
+  type PostgresDsn,
+} from "../store/postgres_dsn.ts";
 import { type ListenAddress, parseListenAddress } from "./listen_address.ts";
 
 /** The flags of `openbox control`. */
@@ -30,7 +36,7 @@ export interface ControlSettings {
   readonly listen: ListenAddress;
   /** What others use, without a slash at its end; undefined: as they got here. */
   readonly publicUrl: string | undefined;
-  readonly database: Place;
+  readonly database: Place | { readonly kind: "postgres"; readonly dsn: PostgresDsn };
   readonly ca: Place | { readonly kind: "text"; readonly pem: Secret };
   /** Signs revocation lists. `memory`: one of this process, where there is nothing to keep it in. */
   readonly operationsKey:
@@ -79,7 +85,7 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
   return {
     listen,
     publicUrl: readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp),
-    database: readDatabase(text(flags.db, "OPENBOX_DB"), host),
+    database: readDatabase(flags.db, host),
     ca,
     operationsKey: readOperationsKey(ca, host),
     tls,
@@ -119,17 +125,31 @@ function readPublicUrl(text: string | undefined, insecureHttp: boolean): string 
   return url.href;
 }
 
-function readDatabase(text: string | undefined, host: Host): Place {
+function readDatabase(flag: string | undefined, host: Host): ControlSettings["database"] {
+  const text = flag || host.env("OPENBOX_DB");
   if (text === undefined) return { kind: "home", path: homePaths(host).database };
+  if (isPostgresDsn(text)) {
+    if (flag && hasPassword(flag)) throw passwordInArguments();
+    return { kind: "postgres", dsn: parsePostgresDsn(text) };
+  }
   // the address of a database server may hold its password: it is not repeated
   const [, scheme] = /^([a-z][a-z0-9+]*):\/\//i.exec(text) ?? [];
   if (scheme !== undefined) {
-    throw new OpenboxError("not_supported", `A ${scheme} database is not in this version`, {
-      hint: "--db PATH, or OPENBOX_DB, names a SQLite file",
+    throw new OpenboxError("not_supported", `A ${scheme} database is not supported`, {
+      hint: "OPENBOX_DB names a SQLite file, or postgres://USER:PASSWORD@HOST/NAME",
     });
   }
   return { kind: "given", path: absolute(text, host) };
 }
+
+const passwordInArguments = () =>
+  new OpenboxError(
+    "bad_setting",
+    "The database's password is on the command line, for all to see",
+    {
+      hint: "put the whole address into OPENBOX_DB instead, and change the password",
+    },
+  );
 
 function readCa(flag: string | undefined, host: Host): ControlSettings["ca"] {
   const file = flag || host.env("OPENBOX_CA"), pem = host.env("OPENBOX_CA_KEY");

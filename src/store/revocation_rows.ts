@@ -13,7 +13,7 @@ import type {
 } from "./store.ts";
 import { revokeEnrollToken } from "./enroll_tokens.ts";
 import { removeNode } from "./node_rows.ts";
-import { revokeUserToken } from "./user_tokens.ts";
+import { revokeUserTokens } from "./user_tokens.ts";
 import type { Tables } from "./tables.ts";
 
 type Tx = Transaction<Tables>;
@@ -34,7 +34,7 @@ export async function revoke(tx: Tx, request: RevocationRequest): Promise<Revoke
     case "key":
       return await revokeAll(tx, request, kind, [id]);
     case "token": {
-      const ended = await revokeUserToken(tx, accountId, id, { now, keepMade: false });
+      const ended = await revokeUserTokens(tx, accountId, [id], { now, keepMade: false });
       if (ended.length > 0 || await isUserToken(tx, accountId, id)) {
         return await revokeAll(tx, request, kind, [id, ...ended.filter((other) => other !== id)]);
       }
@@ -85,16 +85,22 @@ export async function listRevoked(
   accountId: string,
   kind: RevocationEntry["kind"],
   ids: readonly string[],
-  told: { readonly by: string; readonly reason: string; readonly now: number },
+  told: Told,
 ): Promise<number> {
   const { now } = told, version = await nextVersion(tx, accountId, now);
   await forgetOld(tx, accountId, now);
   await makeRoom(tx, accountId, ids.length, { version, now });
   const issuedBefore = kind === "user" ? now + CLOCKS_MS : undefined;
-  for (const id of ids) {
-    await writeEntry(tx, accountId, { kind, id, issuedBefore }, { version, ...told });
-  }
+  const entries = ids.map((id) => ({ kind, id, issuedBefore }));
+  await writeEntries(tx, accountId, entries, { version, ...told });
   return version;
+}
+
+/** Who says so, why and when. */
+interface Told {
+  readonly by: string;
+  readonly reason: string;
+  readonly now: number;
 }
 
 /** Those that were made before a time, or all; his enrollment tokens too. */
@@ -106,7 +112,8 @@ async function endTokensOf(
 ): Promise<void> {
   const own = await tx.selectFrom("user_tokens").select("id").where("account_id", "=", accountId)
     .where("user_id", "=", userId).where("created_at", "<", madeBefore).execute();
-  for (const { id } of own) await revokeUserToken(tx, accountId, id, { now, keepMade: false });
+  const ids = own.map(({ id }) => id);
+  await revokeUserTokens(tx, accountId, ids, { now, keepMade: false });
   await tx.updateTable("enroll_tokens").set({ revoked_at: now }).where("account_id", "=", accountId)
     .where("created_by", "=", userId).where("created_at", "<", madeBefore)
     .where("revoked_at", "is", null).execute();
@@ -129,33 +136,35 @@ async function nextVersion(tx: Tx, accountId: string, now: number): Promise<numb
   return version;
 }
 
-async function writeEntry(
+/** Of one statement: what a database takes, and one answer of it for many rows. */
+const ROWS = 500;
+
+/** No two of them are of one kind and id. */
+async function writeEntries(
   tx: Tx,
   accountId: string,
-  { kind, id, issuedBefore = null }: {
-    kind: RevocationEntry["kind"];
-    id: string;
-    issuedBefore?: number | null;
-  },
-  { version, by, reason, now }: { version: number; by: string; reason: string; now: number },
+  entries: readonly RevocationEntry[],
+  { version, by, reason, now }: Told & { readonly version: number },
 ): Promise<void> {
-  const values = {
-    version,
-    issued_before: issuedBefore,
-    revoked_at: now,
-    revoked_by: by,
-    reason,
-    listed: 1,
-  };
-  await tx.insertInto("revocations").values({ account_id: accountId, kind, id, ...values })
-    .onConflict((conflict) =>
+  const same = { version, revoked_at: now, revoked_by: by, reason, listed: 1 };
+  for (let i = 0; i < entries.length; i += ROWS) {
+    await tx.insertInto("revocations").values(
+      entries.slice(i, i + ROWS).map(({ kind, id, issuedBefore }) => ({
+        account_id: accountId,
+        kind,
+        id,
+        issued_before: issuedBefore ?? null,
+        ...same,
+      })),
+    ).onConflict((conflict) =>
       conflict.columns(["account_id", "kind", "id"]).doUpdateSet({
-        ...values,
+        ...same,
         issued_before: sql<number | null>`case
-          when revocations.issued_before > ${issuedBefore} then revocations.issued_before
-          else ${issuedBefore} end`,
+          when revocations.issued_before > excluded.issued_before then revocations.issued_before
+          else excluded.issued_before end`,
       })
     ).execute();
+  }
 }
 
 /** Those that no certificate can be alive for. */
@@ -185,10 +194,10 @@ async function makeRoom(
   if (Number(listed) + more <= MOST_LISTED) return;
   await tx.updateTable("revocations").set({ listed: 0 }).where("account_id", "=", accountId)
     .execute();
-  await writeEntry(
+  await writeEntries(
     tx,
     accountId,
-    { kind: "account", id: accountId, issuedBefore: now + CLOCKS_MS },
+    [{ kind: "account", id: accountId, issuedBefore: now + CLOCKS_MS }],
     { version, by: "system", reason: `more than ${MOST_LISTED} revocations`, now },
   );
 }
@@ -250,13 +259,11 @@ export async function adoptRevocations(
   const version = await nextVersion(tx, accountId, Math.max(now, held.version + 1));
   await makeRoom(tx, accountId, missing.length, { version, now });
   const reason = "in a list that was signed here before the database was restored";
-  for (const entry of missing) {
-    const { kind, id, issuedBefore } = entry;
+  const tokens = missing.filter(({ kind }) => kind === "token").map(({ id }) => id);
+  await revokeUserTokens(tx, accountId, tokens, { now, keepMade: false });
+  for (const { kind, id, issuedBefore } of missing) {
     if (kind === "user") await endTokensOf(tx, accountId, id, { now, madeBefore: issuedBefore });
-    else if (kind === "token") {
-      await revokeUserToken(tx, accountId, id, { now, keepMade: false });
-    }
-    await writeEntry(tx, accountId, entry, { version, by, reason, now });
   }
+  await writeEntries(tx, accountId, missing, { version, by, reason, now });
   return missing;
 }
