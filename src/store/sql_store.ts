@@ -39,7 +39,7 @@ import { tokenHash } from "./token_hash.ts";
 import { toRule, toScopes } from "./user_tokens.ts";
 import { firstRules, insertRule } from "./users.ts";
 import { verifyAudit } from "./verify_audit.ts";
-import { type HeldColumn, writeHeld } from "./write_held.ts";
+import { type HeldKind, writeHeld } from "./write_held.ts";
 
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
 const FLUSH_BATCH = 500;
@@ -100,13 +100,13 @@ export function createSqlStore(
   }
 
   async function flush(): Promise<void> {
-    const write = (column: HeldColumn) => (times: readonly Held[]) =>
-      transaction((tx) => writeHeld(tx, column, times)).then(nextTurn);
-    await seen.flush(write("nodes"), FLUSH_BATCH);
-    await lists.versions.flush(write("list versions"), FLUSH_BATCH);
-    await lists.signed.flush(write("list times"), FLUSH_BATCH);
-    await used.flush(write("user_tokens"), FLUSH_BATCH);
-    await sessionsUsed.flush(write("sessions"), FLUSH_BATCH);
+    const write = (kind: HeldKind) => (times: readonly Held[]) =>
+      transaction((tx) => writeHeld(tx, kind, times)).then(nextTurn);
+    await seen.flush(write("nodeSeen"), FLUSH_BATCH);
+    await lists.versions.flush(write("listVersion"), FLUSH_BATCH);
+    await lists.signed.flush(write("listSigned"), FLUSH_BATCH);
+    await used.flush(write("tokenUsed"), FLUSH_BATCH);
+    await sessionsUsed.flush(write("sessionUsed"), FLUSH_BATCH);
   }
 
   async function createAccount(
@@ -343,11 +343,14 @@ export function createSqlStore(
     recordSessions: (node, reports, now, audit) =>
       transaction(async (tx) => {
         const { orphans, gone } = await recordReports(tx, node, reports, now);
-        for (const { userId, name, state } of gone) {
-          const action = state === "lost" ? "session.lost" : "session.end";
-          const detail = { user: userId };
-          await append(tx, { ...audit, accountId: node.accountId, action, subject: name, detail });
-        }
+        const entries = gone.map(({ userId, name, state }): AuditEntry => ({
+          ...audit,
+          accountId: node.accountId,
+          action: state === "lost" ? "session.lost" : "session.end",
+          subject: name,
+          detail: { user: userId },
+        }));
+        if (entries.length > 0) await appendAudit(tx, writer, entries);
         return orphans;
       }),
 
