@@ -263,7 +263,6 @@ export function createSqlStore(
 
     deleteNode: (accountId, id, now, audit) =>
       transaction(async (tx) => {
-        await lock(tx, id);
         const removed = await removeNode(tx, accountId, id, now);
         if (removed) await append(tx, { ...audit, accountId });
         return removed;
