@@ -67,6 +67,8 @@ function gatherLines({ stderr }: Host): { add(line: string): void; flush(): Prom
   const flush = () => {
     clearTimeout(timer);
     timer = undefined;
+    // nothing to write is no writing: it would be over before it is noted, and stand in the way for good
+    if (waiting === "") return writing ?? Promise.resolve();
     return writing ??= write();
   };
   return {
