@@ -52,6 +52,8 @@ export const CODES = {
   cert_wrong_node: [403, NOT_ALLOWED],
   cert_wrong_principal: [403, NOT_ALLOWED],
   cert_unknown_option: [403, NOT_ALLOWED],
+  revoked: [403, NOT_ALLOWED],
+  revocations_stale: [403, NOT_ALLOWED],
   clock_skew: [403, NOT_ALLOWED],
   session_not_authorized: [403, NOT_ALLOWED],
   isolation_not_allowed: [403, NOT_ALLOWED],

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { addressText, arch, keyLine, nameText, os, tagList } from "./fields.ts";
+import { SignedStatement } from "./revocations.ts";
 
 const DAY = 86_400;
 /** How long an enrollment token lives: what is asked for is clamped to these, and the answer says what was given. */
@@ -92,6 +93,7 @@ export const RegisterAnswer = v.object({
   host_ca_pubkey: keyLine,
   user_ca_pubkey: keyLine,
   account_id: v.string(),
+  revocation_list: v.optional(SignedStatement),
   /** The node's tags: the token's, and those asked for that the token allows. */
   tags: v.array(v.string()),
 });

@@ -8,6 +8,7 @@ import type { ControlFlags } from "./commands/control.ts";
 import type { LoginFlags } from "./commands/login.ts";
 import type { NodeTagFlags, NodeTokenFlags, NodeTokensFlags } from "./commands/node.ts";
 import type { NodesFlags } from "./commands/nodes.ts";
+import type { RevokeFlags } from "./commands/revoke.ts";
 import type { RuleAddFlags, RuleRemoveFlags } from "./commands/rule.ts";
 import type { SessionsFlags } from "./commands/sessions.ts";
 import type { TokenCreateFlags, TokenListFlags } from "./commands/token.ts";
@@ -153,6 +154,35 @@ const nodeRemove = command<JsonFlags, [string]>({
     positional: { kind: "tuple", parameters: [node()] },
   },
   load: async () => (await import("./commands/node.ts")).nodeRemove,
+});
+
+const revoke = command<RevokeFlags, [string, string]>({
+  brief: "Revoke a token, a user, a node, a certificate or a key",
+  about:
+    `The control plane refuses it at once, the nodes with their next heartbeat; what runs for it there is ended, unless the node's owner keeps it. A user's tokens are all revoked with him.
+
+Examples:
+  openbox revoke token tok_0123456789ab --reason 'laptop stolen'
+  openbox revoke user ann
+  openbox revoke node mac
+  openbox revoke cert 4711
+  openbox revoke key SHA256:…`,
+  parameters: {
+    flags: {
+      reason: textFlag("TEXT", "Why, for the record"),
+      json: JSON_FLAG,
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [
+        argument("KIND", "token, user, node, cert or key", {
+          proposeCompletions: () => Promise.resolve(["token", "user", "node", "cert", "key"]),
+        }),
+        argument("ID", "Its id; a user's or a node's name, a serial, a key's fingerprint"),
+      ],
+    },
+  },
+  load: async () => (await import("./commands/revoke.ts")).revoke,
 });
 
 const sessions = command<SessionsFlags>({
@@ -527,6 +557,7 @@ export const root = buildRouteMap<string, Context>({
       defaultCommand: "show",
       docs: { brief: "Show and check the record of who did what" },
     }),
+    revoke,
     login,
     logout,
     whoami,

@@ -18,6 +18,12 @@ import {
 import { ErrorBody } from "../api/error.ts";
 import { HeartbeatAnswer, type HeartbeatRequest } from "../api/heartbeat.ts";
 import { Node, NodeList, type NodePatch } from "../api/nodes.ts";
+import {
+  HeldRevocationsAnswer,
+  type HeldRevocationsRequest,
+  RevocationAnswer,
+  type RevocationRequest,
+} from "../api/revocations.ts";
 import { type NewRule, Rule, RuleList } from "../api/rules.ts";
 import type { RunEvents } from "../api/run_events.ts";
 import { type Session, SessionList } from "../api/sessions.ts";
@@ -81,6 +87,12 @@ export interface ControlClient extends AsyncDisposable {
   ): Promise<void>;
   can(question: CanRequest, options?: AbortOptions): Promise<CanAnswer>;
   register(request: RegisterRequest, options?: AbortOptions): Promise<RegisterAnswer>;
+  /** A node's: gives back the list that it holds, and learns the one of now. */
+  giveBackRevocations(
+    request: v.InferInput<typeof HeldRevocationsRequest>,
+    options?: AbortOptions,
+  ): Promise<HeldRevocationsAnswer>;
+  revoke(request: RevocationRequest, options?: AbortOptions): Promise<RevocationAnswer>;
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
   reportRuns(events: RunEvents, options?: AbortOptions): Promise<void>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
@@ -250,6 +262,10 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     can: (question, options) => call(CanAnswer, "POST", "/v1/can", question, options),
     register: (request, options) =>
       call(RegisterAnswer, "POST", "/v1/nodes/register", request, options),
+    giveBackRevocations: (request, options) =>
+      call(HeldRevocationsAnswer, "POST", "/v1/nodes/revocations", request, options),
+    revoke: (request, options) =>
+      call(RevocationAnswer, "POST", "/v1/revocations", request, options),
     heartbeat: (request, options) =>
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
     reportRuns: (events, options) => call(v.undefined(), "POST", "/v1/nodes/runs", events, options),

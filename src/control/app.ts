@@ -105,7 +105,7 @@ function controlRequest(c: ControlContext, { origin, source }: Arrival): Control
     param: (name) => c.req.param(name) ?? "",
     query: (name) => c.req.query(name) || undefined,
     authorization: authorization(c.env.incoming.rawHeaders),
-    readBody: () => readJsonBody(c.env.incoming),
+    readBody: (maxBytes) => readJsonBody(c.env.incoming, maxBytes),
   };
 }
 

@@ -17,11 +17,13 @@ import type { Denials } from "./denials.ts";
 import type { TrustedProxies } from "./forwarded.ts";
 import type { Observer } from "./observe.ts";
 import type { RateLimit } from "./rate_limit.ts";
+import type { RevocationLists } from "./revocation_lists.ts";
 
 /** What the handlers work on. */
 export interface Control {
   readonly store: Store;
   readonly authority: CertAuthority;
+  readonly revocationLists: RevocationLists;
   readonly clock: Clock;
   /** Only this machine reaches the control plane. */
   readonly loopback: boolean;
@@ -69,6 +71,8 @@ export interface Declared {
   readonly query?: Readonly<Record<string, string>>;
   /** Absent: a body is not read. */
   readonly body?: v.GenericSchema;
+  /** Of the body, in bytes; 64 KiB unless said. */
+  readonly maxBody?: number;
   readonly answers: Answers;
   /** The codes of its own errors; those that every route of its rule has are known (openapi.ts). */
   readonly refuses?: readonly Code[];
@@ -103,8 +107,8 @@ export interface ControlRequest {
   identified(caller: Caller): void;
   /** `https://box:8443`, as the caller wrote it. */
   readonly origin: string;
-  /** The parsed JSON object; an empty body is `{}`. */
-  readBody(): Promise<object>;
+  /** The parsed JSON object, `maxBytes` long at most; an empty body is `{}`. */
+  readBody(maxBytes?: number): Promise<object>;
 }
 
 export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin"> {
@@ -137,7 +141,7 @@ export function publicRoute<const A extends Answers, S extends v.GenericSchema =
     ...declaration,
     auth: "public",
     answer: async (request, control) =>
-      await handle(await readCall(request, declaration.body, ANYBODY, control), control),
+      await handle(await readCall(request, declaration, ANYBODY, control), control),
   };
 }
 
@@ -162,11 +166,11 @@ export function userRoute<const A extends Answers, S extends v.GenericSchema = N
       const user = await authenticateUser(request, control);
       const caller = { accountId: user.accountId, actor: user.id, tokenId: user.tokenId };
       request.identified(caller);
-      const { needs, body } = declaration;
+      const { needs } = declaration;
       // before the body is read: what it says is nobody's who may not
       if (needs === "run" || needs === "enroll") requireVerb(user, needs);
       else if (needs !== "self") requireAllowed(user, { verb: needs });
-      return await handle(await readCall(request, body, caller, control), user, control);
+      return await handle(await readCall(request, declaration, caller, control), user, control);
     },
   };
 }
@@ -187,7 +191,7 @@ export function nodeRoute<const A extends Answers, S extends v.GenericSchema = N
       const caller = { accountId: node.accountId, actor: node.id };
       request.identified(caller);
       return await handle(
-        await readCall(request, declaration.body, caller, control),
+        await readCall(request, declaration, caller, control),
         node,
         control,
       );
@@ -199,7 +203,7 @@ const ANYBODY: Caller = { accountId: undefined, actor: "anonymous" };
 
 async function readCall<S extends v.GenericSchema>(
   request: ControlRequest,
-  schema: S | undefined,
+  { body: schema, maxBody }: Pick<Declaration<S, Answers>, "body" | "maxBody">,
   caller: Caller,
   { clock }: Pick<Control, "clock">,
 ): Promise<Call<v.InferOutput<S>>> {
@@ -217,7 +221,7 @@ async function readCall<S extends v.GenericSchema>(
     origin,
     param: (name) => request.param(name),
     query: (name) => request.query(name),
-    body: schema && validate(schema, await request.readBody()),
+    body: schema && validate(schema, await request.readBody(maxBody)),
   };
 }
 

@@ -41,6 +41,11 @@ export interface ControlSettings {
   readonly publicUrl: string | undefined;
   readonly database: Place | { readonly kind: "postgres"; readonly dsn: PostgresDsn };
   readonly ca: Place | { readonly kind: "text"; readonly pem: Secret };
+  /** Signs revocation lists. `memory`: one of this process, where there is nothing to keep it in. */
+  readonly operationsKey:
+    | { readonly kind: "text"; readonly pem: Secret }
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "memory" };
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Plain HTTP to other machines: somebody said that this is wanted. */
   readonly insecureHttp: boolean;
@@ -92,11 +97,13 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
   // what a proxy is asked by HTTPS it may pass on in the clear: where it stands is the operator's care
   const secure = tls || listen.loopback || insecureHttp || (proxied && proxies.length > 0);
   if (!newToken && !secure) throw insecureListen(listen);
+  const ca = readCa(flags.ca, host);
   return {
     listen,
     publicUrl,
     database: readDatabase(flags.db, host),
-    ca: readCa(flags.ca, host),
+    ca,
+    operationsKey: readOperationsKey(ca, host),
     tls,
     insecureHttp,
     behindProxy: proxies.length === 0 && proxied && listen.loopback ? LOOPBACK_NETWORKS : proxies,
@@ -184,6 +191,17 @@ function readCa(flag: string | undefined, host: Host): ControlSettings["ca"] {
   return { kind: "home", path: homePaths(host).caKey };
 }
 
+function readOperationsKey(
+  ca: ControlSettings["ca"],
+  host: Host,
+): ControlSettings["operationsKey"] {
+  const pem = host.env("OPENBOX_OPERATIONS_KEY");
+  if (pem) return { kind: "text", pem: new Secret(pem) };
+  // with its CA from the environment a control plane keeps nothing here, and can certify a new key at each start
+  if (ca.kind === "text" || isHomeless(host)) return { kind: "memory" };
+  return { kind: "file", path: homePaths(host).operationsKey };
+}
+
 function readTls(
   cert: string | undefined,
   key: string | undefined,
@@ -203,13 +221,14 @@ function readBootstrap(flags: ControlFlags, host: Host): ControlSettings["bootst
   }
   if (file) return { kind: "file", path: absolute(file, host) };
   if (token) return { kind: "text", token: new Secret(token) };
-  const homeless = !host.env("OPENBOX_HOME") && !host.env("HOME");
   return {
     kind: "make",
-    file: homeless ? undefined : homePaths(host).bootstrapToken,
+    file: isHomeless(host) ? undefined : homePaths(host).bootstrapToken,
     print: flags.printBootstrapToken ?? isOn(host.env("OPENBOX_PRINT_BOOTSTRAP_TOKEN")),
   };
 }
+
+const isHomeless = (host: Host): boolean => !host.env("OPENBOX_HOME") && !host.env("HOME");
 
 function readLimit(
   text: string | undefined,

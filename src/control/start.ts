@@ -23,7 +23,9 @@ import { trustProxies } from "./forwarded.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
 import { createObserver } from "./observe.ts";
+import { loadOperationsKey, openOperations } from "./operations.ts";
 import { createRateLimit } from "./rate_limit.ts";
+import { createRevocationLists } from "./revocation_lists.ts";
 import { createSerials } from "./serials.ts";
 import type { ControlSettings } from "./settings.ts";
 import { readTlsPair } from "./tls_pair.ts";
@@ -74,6 +76,8 @@ export async function startControl(
   const keys = await loadCaKeys(settings.ca, { firstStart });
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
   const authority = createCertAuthority({ keys, nextSerial });
+  const operationsKey = await loadOperationsKey(settings.operationsKey);
+  const operations = openOperations({ key: operationsKey, store, authority, clock });
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
   const denials = createDenials({ store, clock });
@@ -93,6 +97,7 @@ export async function startControl(
   door.open(createApp({
     store,
     authority,
+    revocationLists: createRevocationLists({ store, operations, clock }),
     clock,
     loopback: settings.listen.loopback,
     publicUrl: settings.publicUrl,

@@ -1,9 +1,10 @@
 /** User certificates: one for each run that was allowed, on record before anybody has it. */
+import { OpenboxError } from "../errors.ts";
 import { fingerprint, type PublicKey } from "../ssh/key.ts";
 import type { AllowedRun } from "./allow.ts";
 import type { Call, Control } from "./route.ts";
 
-/** It allows what `run` says and no more; whether the node takes a login or an isolation is its owner's to say. */
+/** Throws `revoked` for a key that is. It allows what `run` says and no more; whether the node takes a login or an isolation is its owner's to say. */
 export async function issueUserCert(
   { user, node, session, isolation, login, rule }: AllowedRun,
   key: PublicKey,
@@ -13,6 +14,8 @@ export async function issueUserCert(
     "authority" | "store" | "clock" | "observer"
   >,
 ) {
+  const keyFingerprint = fingerprint(key.blob);
+  if (await store.isKeyRevoked(user.accountId, keyFingerprint)) throw keyRevoked();
   const certificate = await authority.issueUserCert({
     key,
     userId: user.id,
@@ -22,6 +25,7 @@ export async function issueUserCert(
     isolation,
     session,
     login,
+    tokenId: user.tokenId,
     now: clock.now(),
   });
   observer.issued("user");
@@ -30,7 +34,7 @@ export async function issueUserCert(
       subject: node.id,
       detail: {
         serial: String(certificate.serial),
-        key: fingerprint(key.blob),
+        key: keyFingerprint,
         isolation: isolation ?? null,
         session: session ?? null,
         login: login ?? null,
@@ -40,3 +44,8 @@ export async function issueUserCert(
   ]);
   return certificate;
 }
+
+const keyRevoked = () =>
+  new OpenboxError("revoked", "This machine's key for SSH was revoked", {
+    hint: "openbox logout, then openbox login: the next command makes another key",
+  });

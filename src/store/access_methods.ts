@@ -2,6 +2,7 @@
 import type { Transaction } from "kysely";
 import type { AuditEntry } from "./audit.ts";
 import { insertEnrollToken, readEnrollTokens, revokeEnrollToken } from "./enroll_tokens.ts";
+import { listRevoked } from "./revocation_rows.ts";
 import type { HeldTimes } from "./held_times.ts";
 import type { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -71,6 +72,11 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
         keepingAdmin(tx, { accountId, ...change }, async () => {
           const tokens = await removeUser(tx, accountId, userId, change);
           if (!tokens) return false;
+          await listRevoked(tx, accountId, "user", [userId], {
+            by: audit.actor,
+            reason: "the user was removed",
+            now: change.now,
+          });
           await append(tx, { ...audit, accountId, detail: { ...audit.detail, ...listed(tokens) } });
           return true;
         })
@@ -122,6 +128,11 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
         keepingAdmin(tx, { accountId, ...change }, async () => {
           const tokens = await revokeUserToken(tx, accountId, tokenId, change);
           if (tokens.length === 0) return false;
+          await listRevoked(tx, accountId, "token", tokens, {
+            by: audit.actor,
+            reason: "",
+            now: change.now,
+          });
           await append(tx, { ...audit, accountId, detail: { ...audit.detail, ...listed(tokens) } });
           return true;
         })

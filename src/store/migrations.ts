@@ -11,6 +11,7 @@ import first from "./migrations/001_first.sql" with { type: "text" };
 import sessions from "./migrations/002_sessions.sql" with { type: "text" };
 import audit from "./migrations/003_audit.sql" with { type: "text" };
 import access from "./migrations/004_access.sql" with { type: "text" };
+import revocations from "./migrations/005_revocations.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
 
 export interface Migration {
@@ -23,6 +24,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "002_sessions", sql: sessions },
   { name: "003_audit", sql: audit },
   { name: "004_access", sql: access },
+  { name: "005_revocations", sql: revocations },
 ];
 
 /** The names of those that ran now. Of several processes at once one runs them. */

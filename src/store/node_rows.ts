@@ -1,7 +1,9 @@
 /** Nodes and their tags between rows and the domain's types. */
 import type { Transaction } from "kysely";
+import { removeBindingsOf } from "./session_rows.ts";
+import { lock } from "./lock.ts";
 import type { HeldTimes } from "./held_times.ts";
-import type { EnrolledNode, HostCertRecord, Node } from "./store.ts";
+import type { EnrolledNode, HeldList, HostCertRecord, Node } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
 /** Of the account, all or those with a tag or an id, with their tags. */
@@ -9,7 +11,7 @@ export async function readNodes(
   tx: Transaction<Tables>,
   accountId: string,
   filter: { readonly tag?: string; readonly id?: string },
-  seen: HeldTimes,
+  { seen, lists }: HeldOfNodes,
 ): Promise<Node[]> {
   let query = tx.selectFrom("nodes")
     .select([
@@ -22,6 +24,8 @@ export async function readNodes(
       "last_seen_at",
       "ephemeral_ms",
       "cloned_at",
+      "revocations_version",
+      "revocations_signed_at",
     ])
     .where("account_id", "=", accountId).where("deleted_at", "is", null);
   let tagQuery = tx.selectFrom("node_tags").select(["node_id", "tag"])
@@ -51,9 +55,37 @@ export async function readNodes(
     tags: tags.get(row.id)?.map((tagRow) => tagRow.tag) ?? [],
     createdAt: row.created_at,
     lastSeenAt: seen.latest(row.id, row.last_seen_at),
+    revocations: heldList(lists, row),
     ...(row.ephemeral_ms !== null && { ephemeralMs: row.ephemeral_ms }),
     ...(row.cloned_at !== null && { clonedAt: row.cloned_at }),
   }));
+}
+
+/** What heartbeats say, not yet written. */
+export interface HeldOfNodes {
+  readonly seen: HeldTimes;
+  /** The revocation lists that nodes hold: their versions, and when they were signed. */
+  readonly lists: { readonly versions: HeldTimes; readonly signed: HeldTimes };
+}
+
+function heldList(
+  { versions, signed }: HeldOfNodes["lists"],
+  row: Pick<NodeRow, "id" | "revocations_version" | "revocations_signed_at">,
+): HeldList | undefined {
+  const signedAt = signed.latest(row.id, row.revocations_signed_at ?? 0);
+  if (signedAt === 0) return undefined; // a version of 0 is one
+  return { version: versions.latest(row.id, row.revocations_version ?? 0), signedAt };
+}
+
+/** To be written with the next flush, where it is news. */
+export function holdList(lists: HeldOfNodes["lists"], node: EnrolledNode, list: HeldList): void {
+  const { version, signedAt } = list, known = node.heldRevocations;
+  if (lists.versions.latest(node.id, known?.version ?? 0) < version) {
+    lists.versions.mark(node.id, version);
+  }
+  if (lists.signed.latest(node.id, known?.signedAt ?? 0) < signedAt) {
+    lists.signed.mark(node.id, signedAt);
+  }
 }
 
 export async function insertTags(
@@ -77,6 +109,23 @@ export async function removeTags(
     .where("node_id", "=", nodeId).execute();
 }
 
+/** Its sessions are bound no more. False where there is no such node. */
+export async function removeNode(
+  tx: Transaction<Tables>,
+  accountId: string,
+  id: string,
+  now: number,
+): Promise<boolean> {
+  await lock(tx, id); // nobody binds a session to it meanwhile
+  const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
+    .where("account_id", "=", accountId).where("id", "=", id)
+    .where("deleted_at", "is", null).executeTakeFirst();
+  if (deleted.numUpdatedRows === 0n) return false;
+  await removeTags(tx, accountId, id);
+  await removeBindingsOf(tx, accountId, id);
+  return true;
+}
+
 /** A beat may be under way this long while the agent that sent it is started again. */
 const UNDER_WAY_MS = 20_000;
 
@@ -97,7 +146,7 @@ export function bootChange(
     : { ...started, boot_refused: newest ?? null, cloned_at: now };
 }
 
-export function enrolledNode(row: NodeRow): EnrolledNode {
+export function enrolledNode(row: NodeRow & { listVersion: number | null }): EnrolledNode {
   return {
     accountId: row.account_id,
     id: row.id,
@@ -111,6 +160,10 @@ export function enrolledNode(row: NodeRow): EnrolledNode {
     bootRefused: row.boot_refused ?? undefined,
     clonedAt: row.cloned_at ?? undefined,
     hostCert: hostCert(row),
+    revocationsVersion: row.listVersion ?? 0,
+    heldRevocations: row.revocations_version === null || row.revocations_signed_at === null
+      ? undefined
+      : { version: row.revocations_version, signedAt: row.revocations_signed_at },
     storedSeenAt: row.last_seen_at,
     deletedAt: row.deleted_at ?? undefined,
   };
@@ -122,6 +175,7 @@ type NodeRow =
     "account_id" | "id" | "name" | "addr" | "host_key" | "version" | "boot_id"
   >
   & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">
+  & Pick<Tables["nodes"], "revocations_version" | "revocations_signed_at">
   & Pick<Tables["nodes"], "boot_before" | "boot_at" | "boot_refused" | "cloned_at">
   & { readonly last_seen_at: number };
 

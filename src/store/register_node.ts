@@ -38,7 +38,8 @@ export async function registerNode(
     ephemeral_ms: spent.ephemeralMs,
   }).execute();
   await insertTags(tx, accountId, id, tags);
-  const node = { accountId, id, name, addr, os, arch, tags, createdAt: now, lastSeenAt: 0 };
+  const unheard = { lastSeenAt: 0, revocations: undefined };
+  const node = { accountId, id, name, addr, os, arch, tags, createdAt: now, ...unheard };
   return spent.ephemeralMs === null ? node : { ...node, ephemeralMs: spent.ephemeralMs };
 }
 

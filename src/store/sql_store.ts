@@ -10,17 +10,27 @@ import { accessMethods } from "./access_methods.ts";
 import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
 import { expireNode, silentNodes } from "./ephemeral_nodes.ts";
 import { gatherAudit } from "./gather_audit.ts";
+import { log } from "../log.ts";
 import { type Held, HeldTimes } from "./held_times.ts";
 import { isPostgres, lock } from "./lock.ts";
-import { bootChange, enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
+import {
+  bootChange,
+  enrolledNode,
+  type HeldOfNodes,
+  holdList,
+  insertTags,
+  readNodes,
+  removeNode,
+  removeTags,
+} from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
+import { adoptRevocations, knowsVersion, readRevocations, revoke } from "./revocation_rows.ts";
 import {
   insertBinding,
   readBinding,
   readSessions,
   recordReports,
   removeBinding,
-  removeBindingsOf,
   sessionRefId,
 } from "./session_rows.ts";
 import type { Candidate, Store, Target, User } from "./store.ts";
@@ -51,6 +61,8 @@ export function createSqlStore(
   { attempt }: SqlStoreOptions = { attempt: (work) => work() },
 ): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
+  const lists = { versions: new HeldTimes(), signed: new HeldTimes() };
+  const heldOfNodes: HeldOfNodes = { seen, lists };
   const hot = compileHotQueries(db);
   const writer: AuditWriter = { process: newProcessId(), uptimeMs: () => performance.now() };
   const append = (tx: Transaction<Tables>, entry: AuditEntry) => appendAudit(tx, writer, [entry]);
@@ -67,10 +79,32 @@ export function createSqlStore(
   const transaction = <T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> =>
     single(() => db.transaction().execute(work));
 
+  /** What takes something away from somebody is done also where the audit takes no record. */
+  async function evenUnrecorded<T>(
+    accountId: string,
+    audit: AuditEntry,
+    work: (tx: Transaction<Tables>) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await transaction(async (tx) => {
+        const done = await work(tx);
+        if (done !== undefined) await append(tx, { ...audit, accountId });
+        return done;
+      });
+    } catch (error) {
+      if ((error as OpenboxError).code !== "audit_unavailable") throw error;
+      const { action, actor, subject } = audit;
+      log("store").error("done without a record in the audit", { action, actor, subject, error });
+      return await transaction(work);
+    }
+  }
+
   async function flush(): Promise<void> {
     const write = (kind: HeldKind) => (times: readonly Held[]) =>
       transaction((tx) => writeHeld(tx, kind, times)).then(nextTurn);
     await seen.flush(write("nodeSeen"), FLUSH_BATCH);
+    await lists.versions.flush(write("listVersion"), FLUSH_BATCH);
+    await lists.signed.flush(write("listSigned"), FLUSH_BATCH);
     await used.flush(write("tokenUsed"), FLUSH_BATCH);
     await sessionsUsed.flush(write("sessionUsed"), FLUSH_BATCH);
   }
@@ -167,7 +201,7 @@ export function createSqlStore(
         return enrolledNode(row);
       }),
 
-    async recordBeat(node, { addr, version, bootId, now }) {
+    async recordBeat(node, { addr, version, bootId, revocations, now }) {
       const changed = {
         ...(addr !== undefined && addr !== node.addr && { addr }),
         ...(version !== undefined && version !== node.version && { version }),
@@ -188,6 +222,7 @@ export function createSqlStore(
         );
       }
       seen.mark(node.id, now);
+      if (revocations) holdList(lists, node, revocations);
     },
 
     async recordClone(node, now) {
@@ -208,10 +243,11 @@ export function createSqlStore(
         await append(tx, { ...audit, accountId });
       }),
 
-    nodes: (accountId, { tag }) => transaction((tx) => readNodes(tx, accountId, { tag }, seen)),
+    nodes: (accountId, { tag }) =>
+      transaction((tx) => readNodes(tx, accountId, { tag }, heldOfNodes)),
 
     node: (accountId, id) =>
-      transaction(async (tx) => (await readNodes(tx, accountId, { id }, seen))[0]),
+      transaction(async (tx) => (await readNodes(tx, accountId, { id }, heldOfNodes))[0]),
 
     updateNode: (accountId, id, { name, tags }, audit) =>
       transaction(async (tx) => {
@@ -222,20 +258,14 @@ export function createSqlStore(
         await removeTags(tx, accountId, id);
         await insertTags(tx, accountId, id, tags);
         await append(tx, { ...audit, accountId });
-        return (await readNodes(tx, accountId, { id }, seen))[0];
+        return (await readNodes(tx, accountId, { id }, heldOfNodes))[0];
       }),
 
     deleteNode: (accountId, id, now, audit) =>
       transaction(async (tx) => {
-        await lock(tx, id);
-        const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
-          .where("account_id", "=", accountId).where("id", "=", id)
-          .where("deleted_at", "is", null).executeTakeFirst();
-        if (deleted.numUpdatedRows === 0n) return false;
-        await removeTags(tx, accountId, id);
-        await removeBindingsOf(tx, accountId, id);
-        await append(tx, { ...audit, accountId });
-        return true;
+        const removed = await removeNode(tx, accountId, id, now);
+        if (removed) await append(tx, { ...audit, accountId });
+        return removed;
       }),
 
     async expireNodes(times, audit) {
@@ -331,6 +361,45 @@ export function createSqlStore(
         }));
         if (entries.length > 0) await appendAudit(tx, writer, entries);
         return orphans;
+      }),
+
+    revoke: (request, audit) =>
+      evenUnrecorded(request.accountId, audit, (tx) => revoke(tx, request)),
+
+    revocations: (accountId) => transaction((tx) => readRevocations(tx, accountId)),
+
+    knowsRevocationVersion: (accountId, version) =>
+      transaction((tx) => knowsVersion(tx, accountId, version)),
+
+    isKeyRevoked: (accountId, fingerprint) =>
+      single(async () => {
+        const { rows } = await db.executeQuery(bind(hot.keyRevoked, accountId, "key", fingerprint));
+        return rows.length > 0;
+      }),
+
+    adoptRevocations: (accountId, held, now, audit) =>
+      evenUnrecorded(
+        accountId,
+        audit,
+        (tx) => adoptRevocations(tx, accountId, held, audit.actor, now),
+      ),
+
+    operationsCert: (publicKey) =>
+      single(async () => {
+        const row = await db.selectFrom("operations_certs").select("certificate")
+          .where("public_key", "=", publicKey).executeTakeFirst();
+        return row?.certificate;
+      }),
+
+    recordOperationsCert: (publicKey, certificate, now, audit) =>
+      transaction(async (tx) => {
+        const values = { certificate, issued_at: now };
+        await tx.insertInto("operations_certs").values({
+          public_key: publicKey,
+          account_id: null,
+          ...values,
+        }).onConflict((conflict) => conflict.column("public_key").doUpdateSet(values)).execute();
+        await append(tx, audit);
       }),
 
     reserveSerials: (count, now) =>
@@ -473,7 +542,12 @@ function compileHotQueries(db: Kysely<Tables>) {
       ])
       .where("hash", "=", none).where("revoked_at", "is", null).where("removed_at", "is", null)
       .orderBy("rules.created_at").orderBy("rules.name").compile(),
-    nodeByToken: db.selectFrom("nodes").selectAll().where("token_hash", "=", none).compile(),
+    nodeByToken: db.selectFrom("nodes")
+      .leftJoin("revocation_versions", "revocation_versions.account_id", "nodes.account_id")
+      .selectAll("nodes").select("revocation_versions.version as listVersion")
+      .where("token_hash", "=", none).compile(),
+    keyRevoked: db.selectFrom("revocations").select("id").where("account_id", "=", "")
+      .where("kind", "=", "").where("id", "=", "").compile(),
     candidates: candidates.compile(),
     candidatesByTag: candidates.innerJoin("node_tags", "node_id", "nodes.id")
       .where("node_tags.account_id", "=", "").where("tag", "=", "").compile(),

@@ -141,10 +141,18 @@ export interface Node {
   readonly createdAt: number;
   /** 0 before the first heartbeat. */
   readonly lastSeenAt: number;
+  /** The list that it said last it holds. */
+  readonly revocations: HeldList | undefined;
   /** It is removed when nothing was heard of it for so long. */
   readonly ephemeralMs?: number;
   /** When a copy of it was heard last. */
   readonly clonedAt?: number;
+}
+
+/** Which of the lists of its account a node holds, and when that was signed. */
+export interface HeldList {
+  readonly version: number;
+  readonly signedAt: number;
 }
 
 /** The newest host certificate of a node. Times are epoch milliseconds. */
@@ -171,6 +179,10 @@ export interface EnrolledNode {
   readonly bootRefused: string | undefined;
   readonly clonedAt: number | undefined;
   readonly hostCert: HostCertRecord | undefined;
+  /** Of its account's list, now. */
+  readonly revocationsVersion: number;
+  /** As written; a beat may have said more since. */
+  readonly heldRevocations: HeldList | undefined;
   /** As the database knows it, at most some seconds late; 0 before the first heartbeat. */
   readonly storedSeenAt: number;
   /** Set: it was removed, and its agent is to be told. */
@@ -182,7 +194,52 @@ export interface Beat {
   readonly addr: string | undefined;
   readonly version: string | undefined;
   readonly bootId: string | undefined;
+  readonly revocations?: HeldList;
   readonly now: number;
+}
+
+/**
+ * What is not to be believed any more: what a token asked for, what a user was certified before a time,
+ * one certificate by its serial, one key of a user by its fingerprint, all that an account was certified
+ * before a time.
+ */
+export interface RevocationEntry {
+  readonly kind: "token" | "user" | "cert" | "key" | "account";
+  readonly id: string;
+  /** Of users and accounts: a certificate that was issued later is good. */
+  readonly issuedBefore: number | undefined;
+}
+
+export interface Revocation extends RevocationEntry {
+  /** Of the list in which it appeared. */
+  readonly version: number;
+  readonly revokedAt: number;
+  readonly by: string;
+  readonly reason: string;
+  /** False: in the list of nodes an entry for the whole account stands for it. */
+  readonly listed: boolean;
+}
+
+export interface RevocationRequest {
+  readonly accountId: string;
+  readonly kind: Exclude<RevocationEntry["kind"], "account"> | "node";
+  /** A user's may be his name. */
+  readonly id: string;
+  readonly by: string;
+  readonly reason: string;
+  readonly now: number;
+}
+
+export interface Revoked {
+  /** Of the list that says so; no list names a node, which is told itself. */
+  readonly version: number;
+  readonly id: string;
+}
+
+/** A list that nodes hold. */
+export interface HeldRevocations {
+  readonly version: number;
+  readonly entries: readonly RevocationEntry[];
 }
 
 /** What a caller asked for; `any` is the account's only node. */
@@ -429,6 +486,37 @@ export interface Store extends AsyncDisposable {
     now: number,
     audit: AuditEntry,
   ): Promise<readonly SessionRef[]>;
+
+  /**
+   * Revokes: at once for the control plane, and in the next list of the account, whose version rises with
+   * every call, one winner each. A token is over for ever, and so are all of a user; a node is removed.
+   * Undefined where the account has no such token, user or node. Done also where the audit takes no record.
+   */
+  revoke(request: RevocationRequest, audit: AuditEntry): Promise<Revoked | undefined>;
+  /** The newest first; the version is 0 where nothing was ever revoked. */
+  revocations(
+    accountId: string,
+  ): Promise<{ readonly version: number; readonly revocations: readonly Revocation[] }>;
+  /** Whether the account's list had this version, as far as is remembered. */
+  knowsRevocationVersion(accountId: string, version: number): Promise<boolean>;
+  /** A user's key may not be certified. */
+  isKeyRevoked(accountId: string, fingerprint: string): Promise<boolean>;
+  /** Takes over the entries that are not known, and lifts the version above the list's. Returns them. */
+  adoptRevocations(
+    accountId: string,
+    held: HeldRevocations,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<readonly RevocationEntry[]>;
+
+  /** The newest certificate of the operations key, in authorized_keys form. */
+  operationsCert(publicKey: string): Promise<string | undefined>;
+  recordOperationsCert(
+    publicKey: string,
+    certificate: string,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<void>;
 
   /** The first of `count` serials that nobody else gets, ever. */
   reserveSerials(count: number, now: number): Promise<bigint>;

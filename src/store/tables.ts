@@ -72,6 +72,8 @@ export interface Tables {
     deleted_at: number | null;
     run_spool: string | null;
     run_event: number | null;
+    revocations_version: number | null;
+    revocations_signed_at: number | null;
     boot_before: string | null;
     boot_at: number | null;
     boot_refused: string | null;
@@ -99,6 +101,26 @@ export interface Tables {
     requested_at: number;
   };
   serial_blocks: { first: number; account_id: string | null; size: number; reserved_at: number };
+  revocations: {
+    account_id: string;
+    kind: string;
+    id: string;
+    version: number;
+    /** Of kinds that end what was issued earlier. */
+    issued_before: number | null;
+    revoked_at: number;
+    revoked_by: string;
+    reason: string;
+    /** 1 or 0. */
+    listed: number;
+  };
+  revocation_versions: { account_id: string; version: number };
+  operations_certs: {
+    public_key: string;
+    account_id: string | null;
+    certificate: string;
+    issued_at: number;
+  };
   audit: {
     seq: number;
     account_id: string | null;

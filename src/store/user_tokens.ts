@@ -112,6 +112,16 @@ export async function revokeUserToken(
   return await revoke(tx, accountId, [tokenId], options);
 }
 
+/** Of several, as of one. */
+export async function revokeUserTokens(
+  tx: Tx,
+  accountId: string,
+  tokenIds: readonly string[],
+  options: RevokeOptions,
+): Promise<readonly string[]> {
+  return await revoke(tx, accountId, tokenIds, options);
+}
+
 /** All tokens of the user. */
 export async function revokeTokensOf(
   tx: Tx,

@@ -1,5 +1,6 @@
 /** What every store must do, whatever keeps it: run it with a way to open an empty one. */
 import { ENTRY } from "../fixtures/audit_entry.ts";
+import { revocationTests } from "./store_revocations.ts";
 import assert from "node:assert/strict";
 import { createSerials, SERIAL_BLOCK } from "../../src/control/serials.ts";
 import { formatGrant, parseGrant } from "../../src/access/grant.ts";
@@ -737,6 +738,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.deepEqual(found.map(({ at }) => at), [NOW + 1, NOW + 2]);
   });
 
+  revocationTests(test);
   test(
     "STO-17: that a node comes online is written at once, its later beats are held",
     async (store, user) => {

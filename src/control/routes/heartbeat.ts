@@ -2,10 +2,11 @@ import { HeartbeatAnswer, HeartbeatRequest } from "../../api/heartbeat.ts";
 import type { NodeSession } from "../../api/sessions.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
-import type { SessionReport } from "../../store/store.ts";
+import type { EnrolledNode, HeldList, SessionReport } from "../../store/store.ts";
 import { checkNodeAddress } from "../address_policy.ts";
 import { issueHostCert, needsHostCert } from "../host_cert.ts";
-import { nodeRoute } from "../route.ts";
+import { isListDue } from "../revocation_lists.ts";
+import { type Control, nodeRoute } from "../route.ts";
 
 /** A node's sign of life. One that is refused changes nothing, the time it was heard included. */
 export const heartbeat = nodeRoute(
@@ -20,6 +21,7 @@ export const heartbeat = nodeRoute(
   async (call, node, control) => {
     const { store, clock, loopback } = control;
     const { node_id, addr, version, boot_id, host_cert_serial, sessions = [] } = call.body;
+    const held = heldList(call.body);
     if (node_id !== node.id) {
       throw new OpenboxError("unauthorized", "The node token is another node's");
     }
@@ -31,7 +33,7 @@ export const heartbeat = nodeRoute(
     const moved = addr !== undefined && addr !== node.addr;
     if (moved) checkNodeAddress(addr, { loopback });
     const now = clock.now();
-    await store.recordBeat(node, { addr, version, bootId: boot_id, now });
+    await store.recordBeat(node, { addr, version, bootId: boot_id, revocations: held, now });
     if (moved) log("control").info("node moved", { node: node.id, from: node.addr, to: addr });
     const ends = await store.recordSessions(
       node,
@@ -46,12 +48,34 @@ export const heartbeat = nodeRoute(
       revocations: [],
       ...(ends.length > 0 &&
         { end_sessions: ends.map(({ userId, name }) => ({ user_id: userId, name })) }),
+      ...await tellRevocations(node, held, control),
       ...(renew && { host_cert: await issueHostCert(node, call, control) }),
     };
     return { status: 200, body };
   },
 );
 
+/** A node that holds none yet names none. */
+function heldList(
+  { revocations_version: version, revocations_issued_at: issuedAt }: HeartbeatRequest,
+): HeldList | undefined {
+  if (version === undefined || issuedAt === undefined) return undefined;
+  return { version, signedAt: issuedAt * 1000 };
+}
+
+async function tellRevocations(
+  node: EnrolledNode,
+  held: HeldList | undefined,
+  { store, clock, revocationLists }: Control,
+): Promise<Pick<HeartbeatAnswer, "revocation_list" | "send_revocations">> {
+  const { accountId, revocationsVersion: version } = node;
+  const isStrange = held !== undefined && held.version !== 0 && held.version !== version &&
+    !await store.knowsRevocationVersion(accountId, held.version);
+  if (isStrange) return { send_revocations: true };
+  if (!isListDue(held, version, clock.now())) return {};
+  const list = await revocationLists.signed(accountId, version);
+  return list === undefined ? {} : { revocation_list: list };
+}
 /** Two machines with one identity: the one that came later is not believed. */
 const cloned = (id: string) =>
   new OpenboxError("node_cloned", `Another machine runs as the node ${id} and did so before`, {

@@ -3,6 +3,7 @@ import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
 import type { Node } from "../../store/store.ts";
 import { isOnline } from "../resolve.ts";
+import { isStale } from "../../client/revocation_list.ts";
 import { userRoute } from "../route.ts";
 
 const PATH = "/v1/nodes/:id";
@@ -98,6 +99,13 @@ const toApi = (node: Node, now: number): ApiNode => ({
   last_seen: Math.floor(node.lastSeenAt / 1000),
   created_at: Math.floor(node.createdAt / 1000),
   online: isOnline(node.lastSeenAt, now),
+  revocations: node.revocations
+    ? {
+      version: node.revocations.version,
+      age_seconds: Math.floor(Math.max(0, now - node.revocations.signedAt) / 1000),
+      stale: isStale(node.revocations.signedAt, now),
+    }
+    : null,
   ...(node.clonedAt !== undefined && now - node.clonedAt < CLONED_MS && { cloned: true }),
   ...(node.ephemeralMs !== undefined && { ephemeral_seconds: node.ephemeralMs / 1000 }),
 });

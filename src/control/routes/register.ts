@@ -32,7 +32,7 @@ export const register = enrollRoute(
     ],
   },
   async (call, control) => {
-    const { authority, store, clock, loopback } = control;
+    const { authority, store, clock, loopback, revocationLists } = control;
     const { enroll_token, proof, name, addr, os, arch } = call.body;
     if (proof === undefined) throw outdated(call.origin);
     const hostKey = parseKeyLine(call.body.host_pubkey);
@@ -65,6 +65,8 @@ export const register = enrollRoute(
     const enrolled = { ...node, hostKey: authorizedLine(hostKey) };
     const hostCert = await issueHostCert(enrolled, call, control);
     log("control").info("node enrolled", { node: node.id, name, addr, tags: node.tags });
+    // a new node knows from its first connection on what is revoked
+    const { version } = await store.revocations(node.accountId);
     const keys = caLines(authority.publicKeys);
     const body: RegisterAnswer = {
       node_id: node.id,
@@ -73,6 +75,7 @@ export const register = enrollRoute(
       node_token: nodeToken.reveal(),
       ...keys,
       account_id: node.accountId,
+      revocation_list: await revocationLists.signed(node.accountId, version),
       tags: [...node.tags],
     };
     return { status: 201, body };

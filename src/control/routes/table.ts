@@ -11,6 +11,7 @@ import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
 import { openapi } from "./openapi.ts";
 import { reportRuns } from "./run_events.ts";
 import { register } from "./register.ts";
+import { listRevocations, revoke, takeBackRevocations } from "./revocations.ts";
 import { createRule, deleteRule, listRules } from "./rules.ts";
 import { deleteSession, listSessions } from "./sessions.ts";
 import { createToken, deleteToken, listTokens } from "./tokens.ts";
@@ -44,6 +45,9 @@ export const ROUTES: readonly Route[] = [
   can,
   register,
   heartbeat,
+  takeBackRevocations,
+  revoke,
+  listRevocations,
   reportRuns,
   dispatch,
   listAudit,

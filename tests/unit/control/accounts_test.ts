@@ -23,6 +23,15 @@ const BODIES: Readonly<Record<string, (target: string) => readonly unknown[]>> =
     { node_id: target, verb: "run" },
     { tag: target, verb: "run" },
   ],
+  "/v1/revocations": (target) => [
+    { kind: "node", id: target },
+    { kind: "user", id: target },
+    { kind: "token", id: target },
+  ],
+  "/v1/nodes/revocations": (target) => [{
+    node_id: target,
+    revocation_list: { payload: "", certificate: "x", signature: "" },
+  }],
   "/v1/nodes/runs": () => [{ spool: "a", events: [{ kind: "gap", n: 1, at_ms: 0, dropped: 1 }] }],
   "/v1/audit/verify": () => [{}],
 };

@@ -52,6 +52,7 @@ Deno.test("a token, a registration and the node that comes of it", async () => {
     last_seen: 0,
     created_at: clock.now() / 1000,
     online: false,
+    revocations: null,
   }]);
 });
 

@@ -20,6 +20,7 @@ Deno.test("nothing said: loopback, plain, and files in the home", () => {
     publicUrl: undefined,
     database: { kind: "home", path: "/home/me/.openbox/control/openbox.db" },
     ca: { kind: "home", path: "/home/me/.openbox/control/ca_key" },
+    operationsKey: { kind: "file", path: "/home/me/.openbox/control/operations_key" },
     tls: undefined,
     insecureHttp: false,
     behindProxy: [],
