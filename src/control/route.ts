@@ -6,7 +6,7 @@ import * as v from "valibot";
 import type { CertAuthority } from "../ca/authority.ts";
 import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
-import type { AuditAction, AuditEntry } from "../store/audit.ts";
+import type { AuditAction, AuditEntry, AuditHead } from "../store/audit.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
 import type { Denials } from "./denials.ts";
@@ -28,6 +28,8 @@ export interface Control {
   /** By source address: what is answered with 401. */
   readonly refusals: RateLimit;
   readonly denials: Denials;
+  /** The newest head of the audit that was signed, from outside the database. */
+  readonly keptHead: () => Promise<AuditHead | undefined>;
   /** Hears of each user token that was good. */
   readonly tokenUsed: (token: string) => void;
 }

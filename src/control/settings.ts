@@ -4,6 +4,7 @@ import { OpenboxError } from "../errors.ts";
 import { homePaths } from "../home/paths.ts";
 import { type Host, isOn } from "../host.ts";
 import { Secret } from "../secret.ts";
+import { parseSyslogAddress, type SyslogAddress } from "./syslog.ts";
 import { type ListenAddress, parseListenAddress } from "./listen_address.ts";
 
 /** The flags of `openbox control`. */
@@ -19,6 +20,7 @@ export interface ControlFlags {
   readonly printBootstrapToken?: boolean;
   readonly newToken?: string;
   readonly dispatchLimit?: string;
+  readonly auditSyslog?: string;
 }
 
 /** Where something lies: in the home, which is ours to make, or where the operator said. */
@@ -37,6 +39,10 @@ export interface ControlSettings {
     | { readonly kind: "text"; readonly pem: Secret }
     | { readonly kind: "file"; readonly path: string }
     | { readonly kind: "memory" };
+  /** Where the newest signed head of the audit is kept; undefined without a home. */
+  readonly auditHead: string | undefined;
+  /** Where the audit goes besides. */
+  readonly auditSyslog: SyslogAddress | undefined;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Plain HTTP to other machines: somebody said that this is wanted. */
   readonly insecureHttp: boolean;
@@ -82,6 +88,8 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
     database: readDatabase(text(flags.db, "OPENBOX_DB"), host),
     ca,
     operationsKey: readOperationsKey(ca, host),
+    auditHead: isHomeless(host) ? undefined : homePaths(host).auditHead,
+    auditSyslog: readSyslog(text(flags.auditSyslog, "OPENBOX_AUDIT_SYSLOG")),
     tls,
     insecureHttp,
     bootstrap: readBootstrap(flags, host),
@@ -149,6 +157,9 @@ function readOperationsKey(
   if (ca.kind === "text" || isHomeless(host)) return { kind: "memory" };
   return { kind: "file", path: homePaths(host).operationsKey };
 }
+
+const readSyslog = (text: string | undefined): SyslogAddress | undefined =>
+  text === undefined ? undefined : parseSyslogAddress(text, "--audit-syslog");
 
 function readTls(
   cert: string | undefined,

@@ -7,13 +7,16 @@ import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
 import { createPrivateFile } from "../home/private_file.ts";
 import type { Host } from "../host.ts";
-import { newUserToken } from "../ids.ts";
+import { newProcessId, newUserToken } from "../ids.ts";
 import { log, startLog } from "../log.ts";
 import { Secret } from "../secret.ts";
 import { quoteWord } from "../shell_word.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
+import { signStatement } from "../ca/operations.ts";
+import { exportAudit } from "./audit_export.ts";
+import { checkKeptHead, keepHead, readKeptHead } from "./kept_head.ts";
 import { createApp } from "./app.ts";
 import {
   type Bootstrap,
@@ -72,6 +75,11 @@ export async function startControl(
   const tls = settings.tls && await readTlsPair(settings.tls);
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
+  const { auditHead, auditSyslog: syslog } = settings;
+  const keptHead = async () => auditHead === undefined ? undefined : await readKeptHead(auditHead);
+  const kept = await keptHead();
+  if (kept) await checkKeptHead(kept, store);
+
   const denials = createDenials({ store, clock });
   let first = NOT_YET;
   const app = createApp({
@@ -87,9 +95,21 @@ export async function startControl(
     ),
     refusals: createRateLimit({ perSecond: perMinute / 60, burst: perMinute }, clock),
     denials,
+    keptHead,
     tokenUsed: (token) => first.tokenUsed(token),
   });
   stack.use(flushing({ store, denials, clock }));
+  stack.use(running((signal) =>
+    exportAudit({
+      store,
+      clock,
+      sign: async (payload) =>
+        signStatement(await operations.signer(), "openbox-audit-head-v1", payload),
+      keep: auditHead === undefined ? undefined : keepHead(auditHead),
+      syslog,
+      holder: newProcessId(),
+    }, signal)
+  ));
   const server = stack.use(await listen(app, { address: settings.listen, tls }));
   // after the port is ours: a token shown by a start that fails would be lost
   first = await bootstrap(store, {
@@ -139,9 +159,12 @@ async function openStore(
 }
 
 /** Writes held times every few seconds; disposing it ends that. The store writes the last ones itself. */
-function flushing(held: Held): AsyncDisposable {
+const flushing = (held: Held): AsyncDisposable => running((signal) => flushAgain(held, signal));
+
+/** A loop that goes on until it is disposed, which waits for its end. */
+function running(loop: (signal: AbortSignal) => Promise<void>): AsyncDisposable {
   const ending = new AbortController();
-  const done = flushAgain(held, ending.signal);
+  const done = loop(ending.signal);
   return {
     async [Symbol.asyncDispose]() {
       ending.abort();

@@ -8,6 +8,7 @@ import { type Kysely, sql } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import first from "./migrations/001_first.sql" with { type: "text" };
 import audit from "./migrations/003_audit.sql" with { type: "text" };
+import auditSinks from "./migrations/008_audit_sinks.sql" with { type: "text" };
 import sessions from "./migrations/002_sessions.sql" with { type: "text" };
 import revocations from "./migrations/005_revocations.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
@@ -22,6 +23,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "002_sessions", sql: sessions },
   { name: "003_audit", sql: audit },
   { name: "005_revocations", sql: revocations },
+  { name: "008_audit_sinks", sql: auditSinks },
 ];
 
 /** The names of those that ran now. */

@@ -106,5 +106,12 @@ export interface Tables {
     detail: string;
     hash: Uint8Array;
   };
+  audit_sinks: {
+    sink: string;
+    account_id: string | null;
+    seq: number;
+    holder: string;
+    held_until: number;
+  };
   schema_migrations: { name: string; checksum: string; applied_at: number };
 }

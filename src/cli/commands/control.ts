@@ -13,6 +13,7 @@ export interface ControlFlags {
   readonly printBootstrapToken?: boolean;
   readonly newToken?: string;
   readonly dispatchLimit?: string;
+  readonly auditSyslog?: string;
 }
 
 export async function control(flags: ControlFlags, host: Host): Promise<number | void> {

@@ -31,10 +31,13 @@ export const listAudit = userRoute(
 
 export const verifyAudit = userRoute(
   { method: "POST", path: "/v1/audit/verify", body: AuditVerifyRequest },
-  async (call, _user, { store }) => {
-    const { kept } = call.body;
+  async (call, _user, { store, keptHead }) => {
+    const given = call.body.kept, signed = await keptHead();
     const { head, bad } = await store.verifyAudit({
-      kept: kept && [{ seq: kept.seq, hash: Uint8Array.fromHex(kept.hash) }],
+      kept: [
+        ...(given ? [{ seq: given.seq, hash: Uint8Array.fromHex(given.hash) }] : []),
+        ...(signed ? [signed] : []),
+      ],
     });
     const body: AuditVerdict = {
       head: { seq: head.seq, hash: head.hash.toHex() },
