@@ -39,7 +39,7 @@ export interface ControlSettings {
     | { readonly kind: "text"; readonly pem: Secret }
     | { readonly kind: "file"; readonly path: string }
     | { readonly kind: "memory" };
-  /** Where the newest signed head of the audit is kept; undefined without a home. */
+  /** Where the newest signed head of the audit is kept; undefined where nothing is kept here. */
   readonly auditHead: string | undefined;
   /** Where the audit goes besides. */
   readonly auditSyslog: SyslogAddress | undefined;
@@ -80,15 +80,15 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
     path(flags.tlsKey, "OPENBOX_TLS_KEY"),
   );
   const newToken = text(flags.newToken, "OPENBOX_NEW_TOKEN");
-  const ca = readCa(flags.ca, host);
+  const ca = readCa(flags.ca, host), operationsKey = readOperationsKey(ca, host);
   if (!newToken && !tls && !listen.loopback && !insecureHttp) throw insecureListen(listen);
   return {
     listen,
     publicUrl: readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp),
     database: readDatabase(text(flags.db, "OPENBOX_DB"), host),
     ca,
-    operationsKey: readOperationsKey(ca, host),
-    auditHead: isHomeless(host) ? undefined : homePaths(host).auditHead,
+    operationsKey,
+    auditHead: operationsKey.kind === "file" ? homePaths(host).auditHead : undefined,
     auditSyslog: readSyslog(text(flags.auditSyslog, "OPENBOX_AUDIT_SYSLOG")),
     tls,
     insecureHttp,

@@ -160,7 +160,7 @@ Deno.test("AUD-8: of several processes on one database one sends, and another wh
 
 Deno.test("AUD-3: records taken from the end are missed by the head that was kept in the home", async () => {
   const directory = await Deno.makeTempDir(), path = `${directory}/openbox.db`;
-  const env = { OPENBOX_HOME: directory };
+  const env = { OPENBOX_HOME: directory, OPENBOX_CA_KEY: "" };
   try {
     const open = () => openSqliteStore(path, { clock: systemClock });
     let seq: number;
