@@ -78,7 +78,7 @@ function headSigner({ store, sign, keep, syslog, clock }: AuditExportDeps): () =
   return async () => {
     const head = await store.auditHead();
     if (head.seq === signed) return;
-    const at = clock.now(), hash = head.hash.toHex();
+    const at = clock.now(), hash = head.hash;
     const statement = await sign(headPayload(head, at));
     await keep?.({ seq: head.seq, hash, statement });
     log("control", "audit").info("head", { seq: head.seq, hash, statement });
@@ -92,7 +92,7 @@ function headSigner({ store, sign, keep, syslog, clock }: AuditExportDeps): () =
 
 /** What is signed; times in epoch seconds. */
 export const headPayload = ({ seq, hash }: AuditHead, at: number): string =>
-  JSON.stringify({ seq, hash: hash.toHex(), at: Math.floor(at / 1000) });
+  JSON.stringify({ seq, hash, at: Math.floor(at / 1000) });
 
 /** All that came since, in order. After a crash the last batch may be sent twice: its numbers tell. */
 async function sendRecords(
@@ -118,7 +118,6 @@ const toMessage = (record: AuditRecord): SyslogMessage => ({
   text: JSON.stringify({
     ...record,
     at: new Date(record.at).toISOString(),
-    hash: record.hash.toHex(),
   }),
 });
 

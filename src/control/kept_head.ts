@@ -5,7 +5,6 @@ import { writePrivateFile } from "../home/private_file.ts";
 import { log } from "../log.ts";
 import type { AuditHead } from "../store/audit.ts";
 import type { Store } from "../store/store.ts";
-import { equalBytes } from "../bytes.ts";
 import type { KeptHead } from "./audit_export.ts";
 
 const VERSION = 1;
@@ -31,7 +30,7 @@ export const keepHead = (path: string) => (head: KeptHead): Promise<void> =>
 /** Undefined before the first was signed. */
 export async function readKeptHead(path: string): Promise<AuditHead | undefined> {
   const file = await readKeptJson(path, KIND);
-  return file && { seq: file.seq, hash: Uint8Array.fromHex(file.hash) };
+  return file && { seq: file.seq, hash: file.hash };
 }
 
 /**
@@ -43,7 +42,7 @@ export async function checkKeptHead(
   store: Pick<Store, "auditHeadAt">,
 ): Promise<boolean> {
   const found = await store.auditHeadAt(kept.seq);
-  if (found && equalBytes(found.hash, kept.hash)) return true;
+  if (found && found.hash === kept.hash) return true;
   log("control", "audit").error(
     found
       ? "record {seq} is another one than when it was signed: the database was changed, or is a backup"

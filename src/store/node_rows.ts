@@ -125,6 +125,7 @@ export function enrolledNode(row: NodeRow & { listVersion: number | null }): Enr
     heldRevocations: row.revocations_version === null || row.revocations_signed_at === null
       ? undefined
       : { version: row.revocations_version, signedAt: row.revocations_signed_at },
+    storedSeenAt: row.last_seen_at,
     deletedAt: row.deleted_at ?? undefined,
   };
 }
@@ -135,7 +136,8 @@ type NodeRow =
     "account_id" | "id" | "name" | "addr" | "host_key" | "version" | "boot_id"
   >
   & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">
-  & Pick<Tables["nodes"], "revocations_version" | "revocations_signed_at">;
+  & Pick<Tables["nodes"], "revocations_version" | "revocations_signed_at">
+  & { readonly last_seen_at: number };
 
 function hostCert(row: NodeRow): HostCertRecord | undefined {
   const { cert_serial: serial, cert_valid_after: validAfter, cert_valid_before: validBefore } = row;

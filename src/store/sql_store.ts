@@ -38,6 +38,9 @@ import { verifyAudit } from "./verify_audit.ts";
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
 const FLUSH_BATCH = 500;
 
+/** A node that was not heard for so long comes online: its time is written at once. */
+const NEWS_MS = 60_000;
+
 /** The store owns `db` and closes it. Its schema must be there (`migrate`). */
 export function createSqlStore(db: Kysely<Tables>): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
@@ -225,6 +228,8 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         ...(addr !== undefined && addr !== node.addr && { addr }),
         ...(version !== undefined && version !== node.version && { version }),
         ...(bootId !== undefined && bootId !== node.bootId && { boot_id: bootId }),
+        // one that comes online is so also after a crash: what is held is not yet written then
+        ...(seen.latest(node.id, node.storedSeenAt) < now - NEWS_MS && { last_seen_at: now }),
       };
       if (Object.keys(changed).length > 0) {
         await single(() =>

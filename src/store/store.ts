@@ -98,6 +98,8 @@ export interface EnrolledNode {
   readonly revocationsVersion: number;
   /** As written; a beat may have said more since. */
   readonly heldRevocations: HeldList | undefined;
+  /** As the database knows it, at most some seconds late; 0 before the first heartbeat. */
+  readonly storedSeenAt: number;
   /** Set: it was removed, and its agent is to be told. */
   readonly deletedAt: number | undefined;
 }

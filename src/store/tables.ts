@@ -104,7 +104,8 @@ export interface Tables {
     subject: string | null;
     /** A JSON object. */
     detail: string;
-    hash: Uint8Array;
+    /** Hexadecimal. */
+    hash: string;
   };
   audit_sinks: {
     sink: string;

@@ -428,6 +428,30 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
   });
 
   revocationTests(test);
+  test(
+    "STO-17: that a node comes online is written at once, its later beats are held",
+    async (store, user) => {
+      await addEnrollToken(store, user, "s");
+      const token = new Secret("obn_s");
+      await store.registerNode(registration("s", { nodeToken: token }), ENTRY);
+      const beat = async (now: number) => {
+        const node = (await store.nodeByToken(token))!;
+        await store.recordBeat(node, {
+          addr: undefined,
+          version: undefined,
+          bootId: undefined,
+          now,
+        });
+        return (await store.nodeByToken(token))!.storedSeenAt;
+      };
+      assert.equal(await beat(NOW), NOW);
+      assert.equal(await beat(NOW + 30_000), NOW);
+      assert.equal(await beat(NOW + 60_000), NOW);
+      await store.flush();
+      assert.equal(await beat(NOW + 90_000), NOW + 60_000);
+      assert.equal(await beat(NOW + HOUR), NOW + HOUR);
+    },
+  );
 }
 
 export const userToken = (token: Secret) => ({

@@ -34,13 +34,10 @@ export const verifyAudit = userRoute(
   async (call, _user, { store, keptHead }) => {
     const given = call.body.kept, signed = await keptHead();
     const { head, bad } = await store.verifyAudit({
-      kept: [
-        ...(given ? [{ seq: given.seq, hash: Uint8Array.fromHex(given.hash) }] : []),
-        ...(signed ? [signed] : []),
-      ],
+      kept: [given, signed].filter((head) => head !== undefined),
     });
     const body: AuditVerdict = {
-      head: { seq: head.seq, hash: head.hash.toHex() },
+      head: { seq: head.seq, hash: head.hash },
       bad: bad ?? null,
     };
     return { status: 200, body };
@@ -69,5 +66,5 @@ const toApi = (record: AuditRecord, names: ReadonlyMap<string, string>): ApiReco
   detail: { ...record.detail },
   process: record.process,
   uptime_ms: record.uptimeMs,
-  hash: record.hash.toHex(),
+  hash: record.hash,
 });

@@ -123,6 +123,7 @@ Deno.test("an address that was allowed when it came stays, though it would be re
       version: undefined,
       bootId: undefined,
       hostCert: undefined,
+      storedSeenAt: 0,
       deletedAt: undefined,
       revocationsVersion: 0,
       heldRevocations: undefined,
