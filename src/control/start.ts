@@ -118,6 +118,8 @@ export async function startControl(
     now: clock.now(),
   });
 
+  await recordStart(settings, store, clock);
+
   const { address, port } = server.address;
   const owned = stack.move();
   return {
@@ -127,6 +129,25 @@ export async function startControl(
     firstToken: first.first,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** With what it was started is what changes of its settings come to. */
+async function recordStart(settings: ControlSettings, store: Store, clock: Clock): Promise<void> {
+  const { listen, publicUrl, dispatchLimit, tls, auditSyslog } = settings;
+  const entry = bySystem("control.start", clock.now(), {
+    version: VERSION,
+    listen: `${listen.hostname ?? "*"}:${listen.port}`,
+    url: publicUrl ?? null,
+    tls: tls !== undefined,
+    dispatch_limit: dispatchLimit,
+    syslog: auditSyslog !== undefined,
+  });
+  try {
+    await store.recordAudit([entry]);
+  } catch (error) {
+    // it serves what can be served without a record
+    log("control").error("the start cannot be recorded: {error}", { error: toOpenboxError(error) });
+  }
 }
 
 /** Runs until the host's signal; or makes a token and ends, where that is what was asked for. */
