@@ -139,5 +139,12 @@ export interface Tables {
     /** Hexadecimal. */
     hash: string;
   };
+  audit_sinks: {
+    sink: string;
+    account_id: string | null;
+    seq: number;
+    holder: string;
+    held_until: number;
+  };
   schema_migrations: { name: string; checksum: string; applied_at: number };
 }
