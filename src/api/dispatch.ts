@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { isLogin } from "../names.ts";
+import { LOGIN } from "../names.ts";
 import { keyLine, nameText } from "./fields.ts";
 
 /** POST /v1/dispatch: which node, and a certificate for one call on it. */
@@ -17,7 +17,7 @@ export const DispatchRequest = v.object({
   isolation: v.optional(v.pipe(v.string(), v.maxLength(4096))),
   /** A user of the node's system; empty for none. */
   login: v.optional(v.union(
-    [v.literal(""), v.pipe(v.string(), v.check(isLogin))],
+    [v.literal(""), v.pipe(v.string(), v.regex(LOGIN))],
     "invalid login: 1 to 32 of A-Z a-z 0-9 . _ -, beginning with a letter or _",
   )),
 });

@@ -8,13 +8,17 @@ import type { Call, Control } from "./route.ts";
 export async function issueHostCert(
   node: Pick<EnrolledNode, "accountId" | "id" | "hostKey">,
   call: Pick<Call<unknown>, "audit">,
-  { authority, store, clock }: Pick<Control, "authority" | "store" | "clock">,
+  { authority, store, clock, observer }: Pick<
+    Control,
+    "authority" | "store" | "clock" | "observer"
+  >,
 ): Promise<string> {
   const cert = await authority.issueHostCert({
     key: parseAuthorizedLine(node.hostKey),
     nodeId: node.id,
     now: clock.now(),
   });
+  observer.issued("host");
   await store.recordHostCert(node.accountId, node.id, {
     serial: cert.serial,
     validAfter: Number(cert.validAfter) * 1000,

@@ -9,7 +9,10 @@ export async function issueUserCert(
   { user, node, session, isolation, login, rule }: AllowedRun,
   key: PublicKey,
   call: Pick<Call<unknown>, "audit">,
-  { authority, store, clock }: Pick<Control, "authority" | "store" | "clock">,
+  { authority, store, clock, observer }: Pick<
+    Control,
+    "authority" | "store" | "clock" | "observer"
+  >,
 ) {
   const keyFingerprint = fingerprint(key.blob);
   if (await store.isKeyRevoked(user.accountId, keyFingerprint)) throw keyRevoked();
@@ -25,6 +28,7 @@ export async function issueUserCert(
     tokenId: user.tokenId,
     now: clock.now(),
   });
+  observer.issued("user");
   await store.recordAudit([
     call.audit("dispatch", {
       subject: node.id,

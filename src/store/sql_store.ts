@@ -281,6 +281,16 @@ export function createSqlStore(
       return expired;
     },
 
+    countNodes: (since) =>
+      single(async () => {
+        const row = await db.selectFrom("nodes").where("deleted_at", "is", null)
+          .select(({ fn }) => [
+            fn.countAll().as("total"),
+            fn.countAll().filterWhere("last_seen_at", ">=", since).as("heard"),
+          ]).executeTakeFirstOrThrow();
+        return { total: Number(row.total), heard: Number(row.heard) };
+      }),
+
     candidates: (accountId, target) =>
       single(async () => {
         const { rows } = await db.executeQuery(candidatesQuery(hot, accountId, target));
