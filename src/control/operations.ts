@@ -33,9 +33,12 @@ export interface Operations {
 export interface OperationsDeps {
   readonly key: PrivateKey;
   readonly store: Pick<Store, "operationsCert" | "recordOperationsCert">;
-  readonly authority: Pick<CertAuthority, "publicKeys" | "issueOperationsCert">;
+  /** The CA of now; rejects while it is sealed. */
+  authority(): Promise<OperationsAuthority>;
   readonly clock: Clock;
 }
+
+export type OperationsAuthority = Pick<CertAuthority, "publicKeys" | "issueOperationsCert">;
 
 const MAX_BYTES = 16 * 1024;
 
@@ -71,25 +74,30 @@ export function openOperations({ key, store, authority, clock }: OperationsDeps)
 
   /** Issued anew where it is time and the CA can; as it is while it is still good. */
   async function renew(): Promise<Uint8Array> {
-    const known = certificate ?? await readKnown();
-    if (known && !isDue(known)) return known;
+    const known = certificate ?? await readKnown(), now = clock.now();
     try {
-      const now = clock.now();
-      const { blob, serial } = await authority.issueOperationsCert({ key, now });
-      await store.recordOperationsCert(publicKey, certificateLine(blob), now, {
-        at: now,
-        accountId: undefined,
-        action: "cert.host",
-        outcome: "allowed",
-        actor: "system",
-        subject: OPERATIONS_PRINCIPAL,
-        detail: { serial: String(serial), key: fingerprint(key.blob) },
-      });
-      return blob;
+      const ca = await authority();
+      const isDue = !known ||
+        needsOperationsCert(known, { key, authority: ca.publicKeys.host, now });
+      return isDue ? await issue(ca, now) : known;
     } catch (error) {
-      if (known && isGood(known, clock.now())) return known;
+      if (known && isGood(known, now)) return known;
       throw error;
     }
+  }
+
+  async function issue(ca: OperationsAuthority, now: number): Promise<Uint8Array> {
+    const { blob, serial } = await ca.issueOperationsCert({ key, now });
+    await store.recordOperationsCert(publicKey, certificateLine(blob), now, {
+      at: now,
+      accountId: undefined,
+      action: "cert.host",
+      outcome: "allowed",
+      actor: "system",
+      subject: OPERATIONS_PRINCIPAL,
+      detail: { serial: String(serial), key: fingerprint(key.blob) },
+    });
+    return blob;
   }
 
   async function readKnown(): Promise<Uint8Array | undefined> {
@@ -97,16 +105,11 @@ export function openOperations({ key, store, authority, clock }: OperationsDeps)
     return line === undefined ? undefined : parseCertificateLine(line);
   }
 
-  const isDue = (blob: Uint8Array) =>
-    needsOperationsCert(blob, { key, authority: authority.publicKeys.host, now: clock.now() });
-
   return {
     async signer() {
-      if (!certificate || isDue(certificate)) {
-        // one question at a time: each certificate costs a serial
-        asking ??= renew().finally(() => asking = undefined);
-        certificate = await asking;
-      }
+      // one question at a time: each certificate costs a serial
+      asking ??= renew().finally(() => asking = undefined);
+      certificate = await asking;
       return { key, certificate };
     },
   };

@@ -73,7 +73,7 @@ export interface Declared {
   readonly query?: Readonly<Record<string, string>>;
   /** Absent: a body is not read. */
   readonly body?: v.GenericSchema;
-  /** Of the body, in bytes; 64 KiB unless said. */
+  /** Bytes of the body; 64 KiB unless said. */
   readonly maxBody?: number;
   readonly answers: Answers;
   /** The codes of its own errors; those that every route of its rule has are known (openapi.ts). */
@@ -205,7 +205,7 @@ const ANYBODY: Caller = { accountId: undefined, actor: "anonymous" };
 
 async function readCall<S extends v.GenericSchema>(
   request: ControlRequest,
-  { body: schema, maxBody }: Pick<Declaration<S, Answers>, "body" | "maxBody">,
+  { body: schema, maxBody }: { readonly body?: S; readonly maxBody?: number },
   caller: Caller,
   { clock }: Pick<Control, "clock">,
 ): Promise<Call<v.InferOutput<S>>> {

@@ -80,7 +80,12 @@ export async function startControl(
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
   const authority = createCertAuthority({ keys, nextSerial });
   const operationsKey = await loadOperationsKey(settings.operationsKey);
-  const operations = openOperations({ key: operationsKey, store, authority, clock });
+  const operations = openOperations({
+    key: operationsKey,
+    store,
+    authority: () => Promise.resolve(authority),
+    clock,
+  });
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
   const { auditHead, auditSyslog: syslog } = settings;

@@ -21,7 +21,7 @@ export const dispatch = userRoute(
     refuses: [
       ...["node_not_found", "node_offline", "ambiguous", "target_required"] as const,
       ...["session_bound_elsewhere", "session_isolation_mismatch", "conflict"] as const,
-      ...["isolation_invalid"] as const,
+      ...["isolation_invalid", "revoked"] as const,
     ],
   },
   async (call, user, control) => {

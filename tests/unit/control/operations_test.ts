@@ -25,15 +25,19 @@ async function withOperations(
   await using store = await openSqliteStore(IN_MEMORY, { clock });
   const authority = createCertAuthority({
     keys: CA,
-    nextSerial: () => {
-      if (ca.sealed) return Promise.reject(new OpenboxError("unavailable", "the CA is sealed"));
-      return Promise.resolve(BigInt(++ca.issued));
-    },
+    nextSerial: () => Promise.resolve(BigInt(++ca.issued)),
   });
+  const sealed = () => new OpenboxError("unavailable", "the CA is sealed");
   await body({
     clock,
     ca,
-    open: (own = key) => openOperations({ key: own, store, authority, clock }),
+    open: (own = key) =>
+      openOperations({
+        key: own,
+        store,
+        authority: () => ca.sealed ? Promise.reject(sealed()) : Promise.resolve(authority),
+        clock,
+      }),
     lists: (operations) =>
       createRevocationLists({ store, operations, clock }).signed("acc_000000000001", 0),
   });
