@@ -84,6 +84,7 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
         },
         (error) => {
           waiting.delete(reject);
+          if (isOfSocket(error)) end(new ConnectionLost(error.message, { cause: error }));
           reject(ended ?? error);
         },
       );
@@ -143,6 +144,10 @@ export class ReadOnlyServer extends Error {
     super(`The Postgres server ${hostname} takes no writes: it is a standby, or read-only`);
   }
 }
+
+/** As Node tells of sockets, and the driver of its connections; all else came from the server. */
+const isOfSocket = ({ code }: { readonly code?: unknown }): boolean =>
+  typeof code === "string" && /^(CONNECT|E[A-Z])/.test(code);
 
 /** The driver would connect again by itself; that has to fail. */
 function onlyOnce(socket: Socket): () => Promise<Socket> {
