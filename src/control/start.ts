@@ -197,11 +197,12 @@ async function openStore(
   { database, newToken: user }: ControlSettings,
   { clock, signal }: Host,
 ): Promise<Store> {
+  // somebody waits for his token, and would see nothing
+  const mustExist = user !== undefined;
   if (database.kind === "postgres") {
     const { openPostgresStore } = await import("../store/postgres.ts");
-    return await openPostgresStore(database.dsn, { clock, signal });
+    return await openPostgresStore(database.dsn, { clock, signal, wait: !mustExist });
   }
-  const mustExist = user !== undefined;
   // in the home the directory is made with it; an empty file is an empty database
   if (database.kind === "home" && !mustExist) await createPrivateFile(database.path, "");
   return await openSqliteStore(database.path, { clock, mustExist });
