@@ -70,7 +70,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "postgres": ["store"],
   "smol-toml": ["agent"],
   "ssh2": ["ssh"],
-  "valibot": ["agent", "api", "client", "control", "home"],
+  "valibot": ["agent", "api", "client", "control", "home", "store"],
 };
 
 /** The part that is read here of what `deno info --json` prints. */

@@ -18,6 +18,7 @@ import { CALL_MS, postgresDialect } from "./postgres_dialect.ts";
 import { describeDsn, type PostgresDsn } from "./postgres_dsn.ts";
 import { refusalOf, sqlState, verdictOf } from "./postgres_errors.ts";
 import { createPostgresPool } from "./postgres_pool.ts";
+import { type Restored, restoreInto, type RestoreOptions } from "./restore.ts";
 import { createSqlStore } from "./sql_store.ts";
 import type { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -44,25 +45,63 @@ export async function openPostgresStore(
   dsn: PostgresDsn,
   options: PostgresOptions,
 ): Promise<Store> {
+  const { db, end } = await connectKysely(dsn, options.maxConnections);
+  const onAbort = () => void end();
+  options.signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    await migrateWhenThere(db, dsn, options);
+  } catch (error) {
+    await end();
+    throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", onAbort);
+  }
+  return createSqlStore(db, { attempt, snapshot: (work) => snapshot(db, work) });
+}
+
+/** For a backup: of millions of rows, to somebody who reads slowly. */
+const SNAPSHOT_MS = 30 * 60_000;
+
+const snapshot = (
+  db: Kysely<Tables>,
+  work: (reader: Kysely<Tables>) => Promise<void>,
+): Promise<void> =>
+  untilThen(
+    performance.now() + SNAPSHOT_MS,
+    () =>
+      db.transaction().setIsolationLevel("repeatable read").setAccessMode("read only")
+        .execute(work),
+  );
+
+/**
+ * Puts a backup into a database that has no tables of openbox yet. Rejects with `conflict` for one that
+ * is not empty, and as `openPostgresStore` does for one that is away.
+ */
+export async function restorePostgres(
+  dsn: PostgresDsn,
+  options: RestoreOptions,
+): Promise<Restored> {
+  const { db, end } = await connectKysely(dsn);
+  try {
+    return await untilThen(performance.now() + SNAPSHOT_MS, () => restoreInto(db, options));
+  } catch (error) {
+    throw refusalOf(error) ?? error;
+  } finally {
+    await end();
+  }
+}
+
+/** `end` closes what is open, in use or not. */
+async function connectKysely(dsn: PostgresDsn, max = MAX_CONNECTIONS) {
   const rootCert = dsn.tls.kind === "verified" && dsn.tls.rootCert !== undefined
     ? await readRootCert(dsn.tls.rootCert)
     : undefined;
   const pool = createPostgresPool({
     connect: (onEnd, signal) => connectAny({ dsn, rootCert, onEnd, signal }),
-    max: options.maxConnections ?? MAX_CONNECTIONS,
+    max,
   });
   const db = new Kysely<Tables>({ dialect: postgresDialect(pool) });
-  const onAbort = () => void pool[Symbol.asyncDispose]();
-  options.signal?.addEventListener("abort", onAbort, { once: true });
-  try {
-    await migrateWhenThere(db, dsn, options);
-  } catch (error) {
-    await pool[Symbol.asyncDispose]();
-    throw error;
-  } finally {
-    options.signal?.removeEventListener("abort", onAbort);
-  }
-  return createSqlStore(db, { attempt });
+  return { db, end: () => pool[Symbol.asyncDispose]() };
 }
 
 /** Hosts in turn, so that the one that takes writes is found wherever it is. */

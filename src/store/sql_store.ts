@@ -9,6 +9,7 @@ import { newAccountId, newProcessId, newUserId } from "../ids.ts";
 import { accessMethods } from "./access_methods.ts";
 import { advanceSink, holdSink } from "./audit_sinks.ts";
 import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
+import { writeBackup } from "./backup.ts";
 import { expireNode, silentNodes } from "./ephemeral_nodes.ts";
 import { gatherAudit } from "./gather_audit.ts";
 import { log } from "../log.ts";
@@ -54,12 +55,14 @@ const CLONE_NEWS_MS = 5 * 60_000;
 export interface SqlStoreOptions {
   /** Runs the work of one call, within its time, and again where the database undid it. */
   attempt<T>(work: () => Promise<T>): Promise<T>;
+  /** Gives a view that no write changes while it is read. */
+  snapshot(work: (reader: Kysely<Tables>) => Promise<void>): Promise<void>;
 }
 
 /** The store owns `db` and closes it. Its schema must be there (`migrate`). */
 export function createSqlStore(
   db: Kysely<Tables>,
-  { attempt }: SqlStoreOptions = { attempt: (work) => work() },
+  { attempt, snapshot }: SqlStoreOptions,
 ): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
   const lists = { versions: new HeldTimes(), signed: new HeldTimes() };
@@ -473,6 +476,16 @@ export function createSqlStore(
           ),
         options,
       ),
+
+    async backup(head, write) {
+      try {
+        await snapshot(async (reader) => {
+          for await (const lines of writeBackup(reader, head)) await write(lines);
+        });
+      } catch (error) {
+        throw asStoreError(error);
+      }
+    },
 
     namesOf: (accountId, ids) =>
       single(async () => {

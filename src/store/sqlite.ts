@@ -3,12 +3,19 @@
  * the process, however that ends. Acknowledged means on the disk (WAL with synchronous=FULL).
  */
 import { Kysely } from "kysely";
-import { DatabaseSync } from "node:sqlite";
+import { backup, DatabaseSync } from "node:sqlite";
 import type { Clock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 import { quoteWord } from "../shell_word.ts";
 import { migrate } from "./migrations.ts";
 import { holdPidFile, readPidFile } from "./pid_file.ts";
+import {
+  type Carried,
+  readCarried,
+  type Restored,
+  restoreInto,
+  type RestoreOptions,
+} from "./restore.ts";
 import { createSqlStore } from "./sql_store.ts";
 import { nodeSqliteDialect } from "./sqlite_dialect.ts";
 import type { Store } from "./store.ts";
@@ -34,7 +41,98 @@ export interface SqliteOptions {
 export async function openSqliteStore(path: string, options: SqliteOptions): Promise<Store> {
   // before SQLite opens it: closing any handle of the file would drop SQLite's locks on it (POSIX)
   if (path !== IN_MEMORY) await preparePrivateFile(path, options.mustExist ?? false);
-  const database = await openLocked(path, options.clock);
+  const { database, db } = await openKysely(path, options.clock);
+  try {
+    await migrate(db, options.clock.now());
+  } catch (error) {
+    await db.destroy();
+    throw await asOpenError(path, error);
+  }
+  return createSqlStore(db, {
+    attempt: (work) => work(),
+    snapshot: (work) => snapshot(database, path === IN_MEMORY ? undefined : path, work),
+  });
+}
+
+/** A copy beside the database: our one connection stays free for the calls that come meanwhile. */
+async function snapshot(
+  database: DatabaseSync,
+  path: string | undefined,
+  work: (reader: Kysely<Tables>) => Promise<void>,
+): Promise<void> {
+  const copy = path === undefined
+    ? await Deno.makeTempFile({ prefix: "openbox-" })
+    : `${path}.copy`;
+  try {
+    await Deno.remove(copy).catch(() => {}); // of a process that was killed
+    (await Deno.open(copy, { write: true, createNew: true, mode: 0o600 })).close();
+    await backup(database, copy, { rate: 200 });
+    const reader = new Kysely<Tables>({
+      dialect: nodeSqliteDialect(new DatabaseSync(copy, { readOnly: true })),
+    });
+    try {
+      await work(reader);
+    } finally {
+      await reader.destroy();
+    }
+  } finally {
+    await Deno.remove(copy).catch(() => {});
+  }
+}
+
+/**
+ * Puts a backup in the place of the file, whose control plane must be stopped (`conflict` else). What was
+ * there stays beside it, as `FILE.before-restore`, and what must not be undone is carried over from it.
+ */
+export async function restoreSqlite(
+  path: string,
+  { clock, ...options }: Omit<RestoreOptions, "carry" | "now"> & { readonly clock: Clock },
+): Promise<Restored & { readonly replaced: string | undefined }> {
+  const now = clock.now(), fresh = `${path}.restoring`;
+  let carry: Carried | undefined;
+  if (await exists(path) && (await Deno.lstat(path)).size > 0) {
+    await preparePrivateFile(path, true);
+    const old = await openKysely(path, clock);
+    try {
+      await migrate(old.db, now);
+      carry = await readCarried(old.db);
+    } catch (error) {
+      throw await asOpenError(path, error);
+    } finally {
+      await old.db.destroy();
+    }
+  }
+  for (const leftover of filesOf(fresh)) await Deno.remove(leftover).catch(() => {});
+  await preparePrivateFile(fresh, false);
+  const { db } = await openKysely(fresh, clock);
+  let restored: Restored;
+  try {
+    restored = await restoreInto(db, { ...options, carry, now });
+  } catch (error) {
+    await db.destroy();
+    for (const leftover of filesOf(fresh)) await Deno.remove(leftover).catch(() => {});
+    throw error;
+  }
+  await db.destroy();
+  const replaced = carry && `${path}.before-restore`;
+  if (replaced) {
+    for (const suffix of SUFFIXES) {
+      await Deno.rename(path + suffix, replaced + suffix).catch((error) => {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      });
+    }
+  }
+  await Deno.rename(fresh, path);
+  return { ...restored, replaced };
+}
+
+/** Of a file whose last connection was closed well only the first is there. */
+const SUFFIXES = ["", "-wal", "-shm"];
+const filesOf = (path: string): string[] => SUFFIXES.map((suffix) => path + suffix);
+
+/** Locked; closing kysely closes the file. */
+async function openKysely(path: string, clock: Clock) {
+  const database = await openLocked(path, clock);
   const pid = path === IN_MEMORY ? undefined : await holdPidFile(pidPath(path));
   const db = new Kysely<Tables>({
     dialect: nodeSqliteDialect({
@@ -46,13 +144,7 @@ export async function openSqliteStore(path: string, options: SqliteOptions): Pro
       },
     }),
   });
-  try {
-    await migrate(db, options.clock.now());
-  } catch (error) {
-    await db.destroy();
-    throw await asOpenError(path, error);
-  }
-  return createSqlStore(db);
+  return { database, db };
 }
 
 const pidPath = (path: string): string => `${path}.pid`;

@@ -550,6 +550,14 @@ export interface Store extends AsyncDisposable {
   verifyAudit(
     options: AbortOptions & { readonly kept?: readonly AuditHead[] },
   ): Promise<AuditCheck>;
+  /**
+   * The whole database as it is now, in lines (store/backup.ts), while others go on to write. Rejects with
+   * what `write` rejects with.
+   */
+  backup(
+    head: { readonly createdAt: number; readonly extra: Readonly<Record<string, string>> },
+    write: (lines: string) => Promise<void>,
+  ): Promise<void>;
   /** Of users and nodes of the account, removed ones too; an unknown id has none. */
   namesOf(accountId: string, ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /** The one that also answers for the installation. */

@@ -1,0 +1,192 @@
+/**
+ * A whole database as lines of JSON, the same from SQLite and from Postgres: a head that says of which
+ * schema, a line a row, and a foot with the count and the SHA-256 of all before, so that what was cut off
+ * is known. Whoever reads rows gives a view that no write changes while it is read.
+ */
+import { createHash } from "node:crypto";
+import { type Kysely, sql } from "kysely";
+import * as v from "valibot";
+import { toBase64 } from "../bytes.ts";
+import { OpenboxError } from "../errors.ts";
+import type { Tables } from "./tables.ts";
+
+/** The tables in the order in which their rows can be put in, with what orders the rows of each. */
+const TABLES = {
+  accounts: ["account_id"],
+  users: ["id"],
+  rules: ["id"],
+  user_tokens: ["created_at", "id"],
+  enroll_tokens: ["id"],
+  nodes: ["id"],
+  node_tags: ["account_id", "tag", "node_id"],
+  sessions: ["account_id", "user_id", "name"],
+  session_ends: ["account_id", "node_id", "user_id", "name"],
+  serial_blocks: ["first"],
+  revocation_versions: ["account_id"],
+  revocations: ["account_id", "kind", "id"],
+  operations_certs: ["public_key"],
+  audit: ["seq"],
+  audit_sinks: ["sink"],
+} as const satisfies Record<Exclude<keyof Tables, "schema_migrations">, readonly string[]>;
+
+type TableName = keyof typeof TABLES;
+const NAMES = Object.keys(TABLES) as readonly TableName[];
+
+/** Of one read: between two of them others get their turn. */
+const PAGE = 1000;
+const FORMAT = 1;
+
+export interface BackupHead {
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+  readonly migrations: readonly string[];
+  /** Whatever belongs to the installation and lies outside its database. */
+  readonly extra: Readonly<Record<string, string>>;
+}
+
+/** The lines of a backup, each with its line break. `reader` is one view of the database. */
+export async function* writeBackup(
+  reader: Kysely<Tables>,
+  { createdAt, extra }: Pick<BackupHead, "createdAt" | "extra">,
+): AsyncGenerator<string> {
+  const hash = createHash("sha256");
+  let rows = 0;
+  const line = (value: unknown): string => {
+    const text = `${JSON.stringify(value)}\n`;
+    hash.update(text);
+    return text;
+  };
+  const ran = await reader.selectFrom("schema_migrations").select("name").orderBy("name").execute();
+  yield line({
+    openbox_backup: FORMAT,
+    created_at: createdAt,
+    migrations: ran.map(({ name }) => name),
+    extra,
+  });
+  for (const table of NAMES) {
+    for await (const page of pages(reader, table)) {
+      rows += page.length;
+      yield page.map((row) => line([table, encodeRow(row)])).join("");
+    }
+  }
+  yield `${JSON.stringify({ rows, sha256: hash.digest("hex") })}\n`;
+}
+
+type Row = Readonly<Record<string, unknown>>;
+
+async function* pages(reader: Kysely<Tables>, table: TableName): AsyncGenerator<readonly Row[]> {
+  if (table === "audit") return yield* auditPages(reader);
+  for (let offset = 0;; offset += PAGE) {
+    let query = reader.selectFrom(table).selectAll().limit(PAGE).offset(offset);
+    for (const column of TABLES[table]) query = query.orderBy(sql.ref(column));
+    const page = await query.execute();
+    if (page.length > 0) yield page;
+    if (page.length < PAGE) return;
+    await nextTurn();
+  }
+}
+
+/** The one table that grows without end: by its number, not by counting from the start. */
+async function* auditPages(reader: Kysely<Tables>): AsyncGenerator<readonly Row[]> {
+  for (let after = 0;;) {
+    const page = await reader.selectFrom("audit").selectAll().where("seq", ">", after)
+      .orderBy("seq").limit(PAGE).execute();
+    if (page.length > 0) yield page;
+    if (page.length < PAGE) return;
+    after = page.at(-1)!.seq;
+    await nextTurn();
+  }
+}
+
+const nextTurn = () => new Promise<void>((resolve) => setTimeout(resolve));
+
+const encodeRow = (row: Row): Row =>
+  Object.fromEntries(
+    Object.entries(row).map(([column, value]) => [
+      column,
+      value instanceof Uint8Array ? { base64: toBase64(value) } : value,
+    ]),
+  );
+
+const Head = v.object({
+  openbox_backup: v.number(),
+  created_at: v.number(),
+  migrations: v.pipe(v.array(v.string()), v.minLength(1)),
+  extra: v.record(v.string(), v.string()),
+});
+const Foot = v.object({ rows: v.number(), sha256: v.string() });
+const Value = v.union([
+  v.null(),
+  v.string(),
+  v.number(),
+  v.pipe(
+    v.strictObject({ base64: v.string() }),
+    v.transform(({ base64 }) => Uint8Array.fromBase64(base64)),
+  ),
+]);
+const Line = v.tuple([v.picklist(NAMES), v.record(v.string(), Value)]);
+
+/** Throws `bad_file` for what is no head of a backup, or one of a newer openbox. */
+export function parseBackupHead(line: string): BackupHead {
+  const head = v.safeParse(Head, parseJson(line));
+  if (!head.success) throw damaged("it does not begin as one");
+  if (head.output.openbox_backup > FORMAT) throw damaged("a newer openbox wrote it");
+  const { created_at: createdAt, migrations, extra } = head.output;
+  return { createdAt, migrations, extra };
+}
+
+/**
+ * Puts the rows into a database that has the head's schema and none of them. The lines begin with the
+ * head's, and may come in any parts. Throws `bad_file` where they are not whole.
+ */
+export async function readBackup(
+  db: Kysely<Tables>,
+  lines: AsyncIterable<string>,
+): Promise<{ readonly rows: number }> {
+  const hash = createHash("sha256");
+  let rows = 0, first = true, foot: v.InferOutput<typeof Foot> | undefined;
+  let batch: { readonly table: TableName; readonly rows: Row[] } | undefined;
+  const flush = async () => {
+    if (batch) await db.insertInto(batch.table).values(batch.rows as never).execute();
+    batch = undefined;
+  };
+  for await (const line of lines) {
+    if (foot) throw damaged("it goes on behind its end");
+    const json = parseJson(line), end = v.safeParse(Foot, json);
+    if (!first && end.success) {
+      foot = end.output;
+      continue;
+    }
+    hash.update(`${line}\n`);
+    if (first) {
+      first = false;
+      continue;
+    }
+    const parsed = v.safeParse(Line, json);
+    if (!parsed.success) throw damaged(`line ${rows + 2} is no row`);
+    const [table, row] = parsed.output;
+    if (batch && (batch.table !== table || batch.rows.length === 200)) await flush();
+    batch ??= { table, rows: [] };
+    batch.rows.push(row);
+    rows++;
+  }
+  await flush();
+  if (!foot) throw damaged("its end is missing");
+  if (foot.rows !== rows || foot.sha256 !== hash.digest("hex")) {
+    throw damaged("it is not as it was written");
+  }
+  return { rows };
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+const damaged = (why: string) =>
+  new OpenboxError("bad_file", `This is no backup that can be used: ${why}`, {
+    hint: "openbox backup FILE makes one",
+  });
