@@ -37,6 +37,7 @@ export const CODES = {
   enroll_token_invalid: [401, NOT_ALLOWED],
   enroll_token_used: [401, NOT_ALLOWED],
   key_proof: [401, NOT_ALLOWED],
+  wrong_passphrase: [403, NOT_ALLOWED],
   node_deleted: [410, NOT_ALLOWED],
   ca_changed: [409, NOT_ALLOWED],
   host_key_mismatch: [502, NOT_ALLOWED],
@@ -64,6 +65,7 @@ export const CODES = {
   session_isolation_mismatch: [409, CONFLICT],
   // what does not answer
   unavailable: [503, UNAVAILABLE],
+  ca_locked: [503, UNAVAILABLE],
   database_unavailable: [503, UNAVAILABLE],
   node_offline: [503, UNAVAILABLE],
   node_unreachable: [502, UNAVAILABLE],

@@ -64,7 +64,7 @@ export async function userCert(
 
 export async function aUser(change: Partial<UserCertRequest> = {}): Promise<VerifiedUser> {
   return verifyUserCert(await userCert(change), {
-    authority: CA.user,
+    authorities: [CA.user],
     username: "me",
     accountId: ACCOUNT_ID,
     nodeId: NODE_ID,

@@ -58,7 +58,7 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
     authenticate({ username, certificate, remoteAddress }) {
       try {
         const proof = verifyUserCert(certificate, {
-          authority: caKeys.user,
+          authorities: [caKeys.user],
           username,
           accountId: ACCOUNT,
           nodeId: NODE_ID,
