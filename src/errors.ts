@@ -67,6 +67,7 @@ export const CODES = {
   unavailable: [503, UNAVAILABLE],
   ca_locked: [503, UNAVAILABLE],
   database_unavailable: [503, UNAVAILABLE],
+  audit_unavailable: [503, UNAVAILABLE],
   node_offline: [503, UNAVAILABLE],
   node_unreachable: [502, UNAVAILABLE],
   node_timeout: [504, UNAVAILABLE],

@@ -20,6 +20,7 @@ export const newAccountId = (): string => `acc_${random(12, HEX)}`;
 export const newTokenId = (): string => `tok_${random(12, HEX)}`;
 export const newRunId = (): string => `run_${random(16, HEX)}`;
 export const newBootId = (): string => `boot_${random(16, HEX)}`;
+export const newProcessId = (): string => `proc_${random(16, HEX)}`;
 export const newRequestId = (): string => `req_${random(12, HEX)}`;
 
 /** 40 characters of 62 are 238 bits, 32 are 190: both above the 160 that make a plain hash enough. */

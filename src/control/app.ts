@@ -9,10 +9,13 @@ import { sourceOf } from "../ssh/admission.ts";
 import { isAllowedHost, splitOrigin } from "./host_policy.ts";
 import { TooMany } from "./rate_limit.ts";
 import { readJsonBody } from "./request_body.ts";
-import type { Control, ControlRequest, Route } from "./route.ts";
+import type { Caller, Control, ControlRequest, Route } from "./route.ts";
 import { ROUTES } from "./routes/table.ts";
 
-type Env = { Bindings: HttpBindings };
+interface Env {
+  Bindings: HttpBindings;
+  Variables: { requestId?: string; route?: string; caller?: Caller };
+}
 type ControlContext = Context<Env>;
 
 export type App = Hono<Env>;
@@ -23,6 +26,7 @@ export function createApp(control: Control, routes: readonly Route[] = ROUTES): 
     app.on(route.method, route.path, async (c) => {
       const { origin, hostname } = splitOrigin(c.req.url);
       requireAllowedHost(hostname, control);
+      c.set("route", `${route.method} ${route.path}`);
       return respond(c, await route.answer(controlRequest(c, origin), control));
     });
   }
@@ -38,19 +42,35 @@ export function createApp(control: Control, routes: readonly Route[] = ROUTES): 
     );
     return respondError(c, error, { allow: elsewhere.map(({ method }) => method).join(", ") });
   });
-  app.onError((error, c) => respondError(c, counted(error, c, control)));
+  app.onError((error, c) => {
+    const failure = counted(error, c, control);
+    recordDenial(failure, c, control);
+    return respondError(c, failure);
+  });
   return app;
 }
 
 function controlRequest(c: ControlContext, origin: string): ControlRequest {
   return {
     origin,
+    source: sourceAddress(c),
+    id: requestId(c),
+    identified: (caller) => c.set("caller", caller),
     param: (name) => c.req.param(name) ?? "",
     query: (name) => c.req.query(name) || undefined,
     authorization: authorization(c.env.incoming.rawHeaders),
     readBody: () => readJsonBody(c.env.incoming),
   };
 }
+
+const requestId = (c: ControlContext): string => {
+  const id = c.get("requestId") ?? newRequestId();
+  c.set("requestId", id);
+  return id;
+};
+
+/** What a proxy says in a header is not believed. */
+const sourceAddress = (c: ControlContext): string => c.env.incoming.socket.remoteAddress ?? "";
 
 /** Of two headers, readers on the way may have taken either: joined they are no token. */
 function authorization(rawHeaders: readonly string[]): string | undefined {
@@ -93,9 +113,21 @@ const GUESSES: ReadonlySet<Code> = new Set(["unauthorized", "enroll_token_invali
 function counted(error: unknown, c: ControlContext, { refusals }: Control): OpenboxError {
   const failure = toOpenboxError(error);
   if (!GUESSES.has(failure.code)) return failure;
-  // what a proxy says in a header is not believed
-  const wait = refusals.take(sourceOf(c.env.incoming.socket.remoteAddress ?? ""));
+  const wait = refusals.take(sourceOf(sourceAddress(c)));
   return wait === 0 ? failure : new TooMany("Too many refused calls from this address", wait);
+}
+
+/** What somebody may not do, and who he is not: told in the audit. */
+function recordDenial({ code }: OpenboxError, c: ControlContext, { denials }: Control): void {
+  if (![401, 403, 429].includes(httpStatus(code))) return;
+  const call = c.get("route") ?? "unknown";
+  denials.note({
+    source: sourceOf(sourceAddress(c)),
+    requestId: requestId(c),
+    call,
+    code,
+    caller: c.get("caller"),
+  });
 }
 
 function respondError(
@@ -103,16 +135,15 @@ function respondError(
   error: OpenboxError,
   headers: Readonly<Record<string, string>> = {},
 ): Response {
-  const requestId = newRequestId(), status = httpStatus(error.code);
-  const ours = error.code === "internal" || error.code === "database_unavailable";
-  if (ours) logFailure(c, error, requestId);
+  const id = requestId(c), status = httpStatus(error.code);
+  if (OURS.has(error.code)) logFailure(c, error, id);
   const body: ErrorBody = {
     error: error.code === "internal"
       ? "The control plane failed; its log says why, under the request id"
       : error.message,
     code: error.code,
     ...(error.hint !== undefined && { hint: error.hint }),
-    request_id: requestId,
+    request_id: id,
   };
   return respond(c, { status, body }, {
     ...headers,
@@ -120,6 +151,9 @@ function respondError(
     ...(error instanceof TooMany && { "retry-after": String(error.retryAfterSeconds) }),
   });
 }
+
+/** The control plane's own failures: its log has what the caller is not told. */
+const OURS: ReadonlySet<Code> = new Set(["internal", "database_unavailable", "audit_unavailable"]);
 
 function logFailure(c: ControlContext, error: OpenboxError, request: string): void {
   const cause = error.cause instanceof Error ? error.cause : error;

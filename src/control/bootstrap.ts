@@ -8,6 +8,7 @@ import { readPrivateFile, writePrivateFile } from "../home/private_file.ts";
 import { newUserToken } from "../ids.ts";
 import { log } from "../log.ts";
 import { Secret } from "../secret.ts";
+import type { AuditAction, AuditDetail, AuditEntry } from "../store/audit.ts";
 import type { NewUserToken, Store, User } from "../store/store.ts";
 import type { ControlSettings } from "./settings.ts";
 
@@ -36,7 +37,8 @@ export interface BootstrapOptions {
 
 export async function bootstrap(store: Store, options: BootstrapOptions): Promise<Bootstrap> {
   const { settings, now } = options;
-  const user = await store.firstUser() ?? await store.createAccount(FIRST_USER, now);
+  const user = await store.firstUser() ??
+    await store.createAccount(FIRST_USER, now, bySystem("user.add", now, { name: FIRST_USER }));
   if (settings.kind !== "make") {
     await addGivenToken(store, user, await givenToken(settings), now);
     return { first: { kind: "known" }, tokenUsed: () => {} };
@@ -54,13 +56,13 @@ export async function bootstrap(store: Store, options: BootstrapOptions): Promis
   }
   const token = new Secret(newUserToken());
   if (show) {
-    await store.addUserToken(user, newToken(token, "first start", now));
+    await store.addUserToken(user, ...firstToken(user, token, "first start", now));
     return { first: { kind: "shown", token }, tokenUsed: () => {} };
   }
   if (!file) throw nowhere();
   // the file first: a token that nobody can read would lock everybody out
   await writePrivateFile(file, `${token.reveal()}\n`);
-  await store.addUserToken(user, newToken(token, "first start", now));
+  await store.addUserToken(user, ...firstToken(user, token, "first start", now));
   return { first: { kind: "kept", path: file }, tokenUsed: removeOnUse(file, token) };
 }
 
@@ -69,6 +71,30 @@ export const newToken = (token: Secret, name: string, now: number): NewUserToken
   name,
   createdAt: now,
   expiresAt: now + USER_TOKEN_MS,
+});
+
+const firstToken = (
+  { accountId }: User,
+  token: Secret,
+  name: string,
+  now: number,
+): [NewUserToken, AuditEntry] => [
+  newToken(token, name, now),
+  { ...bySystem("token.create", now, { name }), accountId },
+];
+
+/** What the control plane does by itself. */
+export const bySystem = (
+  action: AuditAction,
+  now: number,
+  detail?: AuditDetail,
+): AuditEntry => ({
+  at: now,
+  accountId: undefined,
+  action,
+  outcome: "allowed",
+  actor: "system",
+  detail,
 });
 
 async function givenToken(
@@ -95,7 +121,7 @@ async function givenToken(
 /** At the second start with the same token it is known, and stays as it was: its end is not put off. */
 async function addGivenToken(store: Store, user: User, token: Secret, now: number): Promise<void> {
   try {
-    await store.addUserToken(user, newToken(token, "bootstrap", now));
+    await store.addUserToken(user, ...firstToken(user, token, "bootstrap", now));
   } catch (error) {
     if (!(error instanceof OpenboxError) || error.code !== "conflict") throw error;
   }

@@ -2,11 +2,12 @@
 import { certificateLine } from "../ssh/certificate.ts";
 import { parseAuthorizedLine } from "../ssh/key.ts";
 import type { EnrolledNode, HostCertRecord } from "../store/store.ts";
-import type { Control } from "./route.ts";
+import type { Call, Control } from "./route.ts";
 
 /** The certificate's line. The node's row knows it as its newest. */
 export async function issueHostCert(
   node: Pick<EnrolledNode, "accountId" | "id" | "hostKey">,
+  call: Pick<Call<unknown>, "audit">,
   { authority, store, clock }: Pick<Control, "authority" | "store" | "clock">,
 ): Promise<string> {
   const cert = await authority.issueHostCert({
@@ -18,6 +19,12 @@ export async function issueHostCert(
     serial: cert.serial,
     validAfter: Number(cert.validAfter) * 1000,
     validBefore: Number(cert.validBefore) * 1000,
+  }, {
+    ...call.audit("cert.host", {
+      subject: node.id,
+      detail: { serial: String(cert.serial), valid_before: Number(cert.validBefore) },
+    }),
+    accountId: node.accountId,
   });
   return certificateLine(cert.blob);
 }

@@ -6,8 +6,10 @@ import * as v from "valibot";
 import type { CertAuthority } from "../ca/authority.ts";
 import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
+import type { AuditAction, AuditEntry } from "../store/audit.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
+import type { Denials } from "./denials.ts";
 import type { RateLimit } from "./rate_limit.ts";
 
 /** What the handlers work on. */
@@ -23,6 +25,7 @@ export interface Control {
   readonly dispatches: RateLimit;
   /** By source address: what is answered with 401. */
   readonly refusals: RateLimit;
+  readonly denials: Denials;
   /** Hears of each user token that was good. */
   readonly tokenUsed: (token: string) => void;
 }
@@ -47,6 +50,12 @@ export interface ControlRequest {
   param(name: string): string;
   query(name: string): string | undefined;
   readonly authorization: string | undefined;
+  /** Where it came from: an address without its port. */
+  readonly source: string;
+  /** Its name in the log, the audit and the answer to a failure. */
+  readonly id: string;
+  /** Who sends it is known now, so that a refusal from here on tells who was refused. */
+  identified(caller: Caller): void;
   /** `https://box:8443`, as the caller wrote it. */
   readonly origin: string;
   /** The parsed JSON object; an empty body is `{}`. */
@@ -55,7 +64,13 @@ export interface ControlRequest {
 
 export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin"> {
   readonly body: Body;
+  /** What the audit is to say of an act of this call. */
+  audit(action: AuditAction, what?: AuditedAct): AuditEntry;
 }
+
+/** Who acts, as the audit names him. */
+export type Caller = Pick<AuditEntry, "accountId" | "actor" | "tokenId">;
+export type AuditedAct = Pick<AuditEntry, "subject" | "detail">;
 
 export interface Answer {
   readonly status: 200 | 201 | 204;
@@ -79,7 +94,8 @@ export function publicRoute<S extends v.GenericSchema = NoBody>(
     method,
     path,
     auth: "public",
-    answer: async (request, control) => await handle(await readCall(request, body), control),
+    answer: async (request, control) =>
+      await handle(await readCall(request, body, ANYBODY, control), control),
   };
 }
 
@@ -99,7 +115,9 @@ export function userRoute<S extends v.GenericSchema = NoBody>(
     auth: "user",
     async answer(request, control) {
       const user = await authenticateUser(request, control);
-      return await handle(await readCall(request, body), user, control);
+      const caller = { accountId: user.accountId, actor: user.id, tokenId: user.tokenId };
+      request.identified(caller);
+      return await handle(await readCall(request, body, caller, control), user, control);
     },
   };
 }
@@ -114,17 +132,32 @@ export function nodeRoute<S extends v.GenericSchema = NoBody>(
     auth: "node",
     async answer(request, control) {
       const node = await authenticateNode(request, control);
-      return await handle(await readCall(request, body), node, control);
+      const caller = { accountId: node.accountId, actor: node.id };
+      request.identified(caller);
+      return await handle(await readCall(request, body, caller, control), node, control);
     },
   };
 }
 
+const ANYBODY: Caller = { accountId: undefined, actor: "anonymous" };
+
 async function readCall<S extends v.GenericSchema>(
   request: ControlRequest,
   schema: S | undefined,
+  caller: Caller,
+  { clock }: Pick<Control, "clock">,
 ): Promise<Call<v.InferOutput<S>>> {
-  const { origin } = request;
+  const { origin, source, id: requestId } = request;
   return {
+    audit: (action, what) => ({
+      ...caller,
+      ...what,
+      at: clock.now(),
+      action,
+      outcome: "allowed",
+      source,
+      requestId,
+    }),
     origin,
     param: (name) => request.param(name),
     query: (name) => request.query(name),

@@ -6,7 +6,7 @@ import { OpenboxError } from "../errors.ts";
 import type { Binding, Candidate, Target, User } from "../store/store.ts";
 import { findNode } from "./find_node.ts";
 import { refusal, resolve } from "./resolve.ts";
-import type { Control } from "./route.ts";
+import type { Call, Control } from "./route.ts";
 
 export interface SessionWish {
   readonly target: Target;
@@ -24,11 +24,12 @@ export async function placeSession(
   user: User,
   name: string,
   wish: SessionWish,
+  call: Pick<Call<unknown>, "audit">,
   control: Pick<Control, "store" | "clock">,
 ): Promise<SessionPlace> {
   const { store, clock } = control;
   const known = await store.binding(user, name, clock.now());
-  const place = known ? { ...known, created: false } : await bind(user, name, wish, control);
+  const place = known ? { ...known, created: false } : await bind(user, name, wish, call, control);
   if (place.created) return place;
   await requireHere(user, name, place, wish, control);
   const target: Target = { kind: "node", node: place.node.id };
@@ -41,11 +42,13 @@ async function bind(
   user: User,
   name: string,
   { target, isolation = "native" }: SessionWish,
+  call: Pick<Call<unknown>, "audit">,
   control: Pick<Control, "store" | "clock">,
 ): Promise<SessionPlace> {
   const node = await findNode(user.accountId, target, control);
   const { store, clock } = control;
-  return await store.bindSession(user, name, { nodeId: node.id, isolation }, clock.now());
+  const audit = call.audit("session.bind", { subject: name, detail: { node: node.id, isolation } });
+  return await store.bindSession(user, name, { nodeId: node.id, isolation }, clock.now(), audit);
 }
 
 async function requireHere(

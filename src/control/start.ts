@@ -18,11 +18,13 @@ import { createApp } from "./app.ts";
 import {
   type Bootstrap,
   bootstrap,
+  bySystem,
   type FirstToken,
   newToken,
   USER_TOKEN_MS,
 } from "./bootstrap.ts";
 import { loadCaKeys } from "./ca_keys.ts";
+import { createDenials, type Denials } from "./denials.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
 import { createRateLimit } from "./rate_limit.ts";
@@ -66,6 +68,7 @@ export async function startControl(
   const tls = settings.tls && await readTlsPair(settings.tls);
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
+  const denials = createDenials({ store, clock });
   let first = NOT_YET;
   const app = createApp({
     store,
@@ -78,9 +81,10 @@ export async function startControl(
       clock,
     ),
     refusals: createRateLimit({ perSecond: perMinute / 60, burst: perMinute }, clock),
+    denials,
     tokenUsed: (token) => first.tokenUsed(token),
   });
-  stack.use(flushing(store, clock));
+  stack.use(flushing({ store, denials, clock }));
   const server = stack.use(await listen(app, { address: settings.listen, tls }));
   // after the port is ours: a token shown by a start that fails would be lost
   first = await bootstrap(store, {
@@ -130,9 +134,9 @@ async function openStore(
 }
 
 /** Writes held times every few seconds; disposing it ends that. The store writes the last ones itself. */
-function flushing(store: Store, clock: Clock): AsyncDisposable {
+function flushing(held: Held): AsyncDisposable {
   const ending = new AbortController();
-  const done = flushAgain(store, clock, ending.signal);
+  const done = flushAgain(held, ending.signal);
   return {
     async [Symbol.asyncDispose]() {
       ending.abort();
@@ -141,10 +145,17 @@ function flushing(store: Store, clock: Clock): AsyncDisposable {
   };
 }
 
-async function flushAgain(store: Store, clock: Clock, signal: AbortSignal): Promise<void> {
+interface Held {
+  readonly store: Store;
+  readonly denials: Denials;
+  readonly clock: Clock;
+}
+
+async function flushAgain({ store, denials, clock }: Held, signal: AbortSignal): Promise<void> {
   let failing = false;
   while (!signal.aborted) {
     await clock.sleep(FLUSH_MS, { signal }).catch(() => {});
+    await denials.flush();
     try {
       await store.flush();
       failing = false;
@@ -214,7 +225,10 @@ async function printNewToken(name: string, settings: ControlSettings, host: Host
     throw new OpenboxError("ambiguous", `${others.length + 1} accounts have a user ${name}`);
   }
   const token = new Secret(newUserToken()), now = host.clock.now();
-  await store.addUserToken(user, newToken(token, "new-token", now));
+  await store.addUserToken(user, newToken(token, "new-token", now), {
+    ...bySystem("token.break_glass", now),
+    accountId: user.accountId,
+  });
   await host.stdout.write(utf8(`${token.reveal()}\n`));
   const until = new Date(now + USER_TOKEN_MS).toISOString().slice(0, 10);
   await host.stderr.write(utf8(`a token of ${user.name}, good until ${until}; shown only here\n`));

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { type Kysely, sql } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import first from "./migrations/001_first.sql" with { type: "text" };
+import audit from "./migrations/003_audit.sql" with { type: "text" };
 import sessions from "./migrations/002_sessions.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
 
@@ -18,6 +19,7 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { name: "001_first", sql: first },
   { name: "002_sessions", sql: sessions },
+  { name: "003_audit", sql: audit },
 ];
 
 /** The names of those that ran now. */

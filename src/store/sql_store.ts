@@ -5,7 +5,9 @@
 import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
-import { newAccountId, newTokenId, newUserId } from "../ids.ts";
+import { newAccountId, newProcessId, newTokenId, newUserId } from "../ids.ts";
+import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
+import { gatherAudit } from "./gather_audit.ts";
 import { HeldTimes } from "./held_times.ts";
 import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
@@ -21,6 +23,7 @@ import {
 import type { Candidate, Store, Target, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
+import { verifyAudit } from "./verify_audit.ts";
 
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
 const FLUSH_BATCH = 500;
@@ -29,6 +32,8 @@ const FLUSH_BATCH = 500;
 export function createSqlStore(db: Kysely<Tables>): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
   const hot = compileHotQueries(db);
+  const writer: AuditWriter = { process: newProcessId(), uptimeMs: () => performance.now() };
+  const append = (tx: Transaction<Tables>, entry: AuditEntry) => appendAudit(tx, writer, [entry]);
 
   const single = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -65,7 +70,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       await single(() => db.executeQuery(bind(hot.ping)));
     },
 
-    createAccount: (userName, now) =>
+    createAccount: (userName, now, audit) =>
       transaction(async (tx) => {
         const user: User = { accountId: newAccountId(), id: newUserId(), name: userName };
         await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now })
@@ -76,6 +81,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           name: user.name,
           created_at: now,
         }).execute();
+        await append(tx, { ...audit, accountId: user.accountId, subject: user.id });
         return user;
       }),
 
@@ -101,7 +107,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return token !== undefined;
       }),
 
-    addUserToken: (user, token) =>
+    addUserToken: (user, token, audit) =>
       transaction(async (tx) => {
         const id = newTokenId(), hash = tokenHash(token.token);
         const known = await tx.selectFrom("user_tokens").select("id").where("hash", "=", hash)
@@ -117,6 +123,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           expires_at: token.expiresAt,
           last_used_at: null,
         }).execute();
+        await append(tx, { ...audit, accountId: user.accountId, subject: id });
         return id;
       }),
 
@@ -138,10 +145,11 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         };
       }),
 
-    async addEnrollToken(token) {
-      await single(() =>
-        db.insertInto("enroll_tokens").values({
-          id: newTokenId(),
+    addEnrollToken: (token, audit) =>
+      transaction(async (tx) => {
+        const id = newTokenId();
+        await tx.insertInto("enroll_tokens").values({
+          id,
           account_id: token.accountId,
           hash: tokenHash(token.secret),
           tags: JSON.stringify(token.tags),
@@ -150,11 +158,16 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           expires_at: token.expiresAt,
           used_at: null,
           used_by: null,
-        }).execute()
-      );
-    },
+        }).execute();
+        await append(tx, { ...audit, accountId: token.accountId, subject: id });
+      }),
 
-    registerNode: (registration) => transaction((tx) => registerNode(tx, registration)),
+    registerNode: (registration, audit) =>
+      transaction(async (tx) => {
+        const node = await registerNode(tx, registration);
+        await append(tx, { ...audit, accountId: node.accountId, subject: node.id });
+        return node;
+      }),
 
     nodeByToken: (token) =>
       single(async () => {
@@ -180,22 +193,22 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       seen.mark(node.id, now);
     },
 
-    async recordHostCert(accountId, nodeId, cert) {
-      await single(() =>
-        db.updateTable("nodes").set({
+    recordHostCert: (accountId, nodeId, cert, audit) =>
+      transaction(async (tx) => {
+        await tx.updateTable("nodes").set({
           cert_serial: Number(cert.serial),
           cert_valid_after: cert.validAfter,
           cert_valid_before: cert.validBefore,
-        }).where("account_id", "=", accountId).where("id", "=", nodeId).execute()
-      );
-    },
+        }).where("account_id", "=", accountId).where("id", "=", nodeId).execute();
+        await append(tx, { ...audit, accountId });
+      }),
 
     nodes: (accountId, { tag }) => transaction((tx) => readNodes(tx, accountId, { tag }, seen)),
 
     node: (accountId, id) =>
       transaction(async (tx) => (await readNodes(tx, accountId, { id }, seen))[0]),
 
-    updateNode: (accountId, id, { name, tags }) =>
+    updateNode: (accountId, id, { name, tags }, audit) =>
       transaction(async (tx) => {
         const updated = await tx.updateTable("nodes").set({ name })
           .where("account_id", "=", accountId).where("id", "=", id)
@@ -203,10 +216,11 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         if (updated.numUpdatedRows === 0n) return undefined;
         await removeTags(tx, accountId, id);
         await insertTags(tx, accountId, id, tags);
+        await append(tx, { ...audit, accountId });
         return (await readNodes(tx, accountId, { id }, seen))[0];
       }),
 
-    deleteNode: (accountId, id, now) =>
+    deleteNode: (accountId, id, now, audit) =>
       transaction(async (tx) => {
         const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
           .where("account_id", "=", accountId).where("id", "=", id)
@@ -214,6 +228,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         if (deleted.numUpdatedRows === 0n) return false;
         await removeTags(tx, accountId, id);
         await removeBindingsOf(tx, accountId, id);
+        await append(tx, { ...audit, accountId });
         return true;
       }),
 
@@ -243,16 +258,21 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return binding;
       }),
 
-    bindSession: (user, name, wanted, now) =>
+    bindSession: (user, name, wanted, now, audit) =>
       transaction(async (tx) => {
         const created = await insertBinding(tx, user, name, wanted, now);
+        if (created) await append(tx, { ...audit, accountId: user.accountId });
         return { ...(await readBinding(tx, user, name, seen))!, created };
       }),
 
     sessions: (user) => transaction((tx) => readSessions(tx, user, { seen, used: sessionsUsed })),
 
-    unbindSession: (user, name, options) =>
-      transaction((tx) => removeBinding(tx, user, name, options)),
+    unbindSession: (user, name, options, audit) =>
+      transaction(async (tx) => {
+        const removed = await removeBinding(tx, user, name, options);
+        if (removed) await append(tx, { ...audit, accountId: user.accountId });
+        return removed;
+      }),
 
     recordSessions: (node, reports, now) =>
       transaction((tx) => recordReports(tx, node, reports, now)),
@@ -267,6 +287,24 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           returning first`.execute(db);
         return BigInt(rows[0]!.first);
       }),
+
+    recordAudit: gatherAudit((entries) => transaction((tx) => appendAudit(tx, writer, entries))),
+
+    auditRecords: (accountId, { after, limit, since, installation = false }) =>
+      single(async () => {
+        let query = db.selectFrom("audit").selectAll().where("seq", ">", after)
+          .where(({ eb }) =>
+            installation
+              ? eb("account_id", "=", accountId).or("account_id", "is", null)
+              : eb("account_id", "=", accountId)
+          );
+        if (since !== undefined) query = query.where("at", ">=", since);
+        return (await query.orderBy("seq").limit(limit).execute()).map(auditRecord);
+      }),
+
+    auditHead: () => transaction(readHead),
+
+    verifyAudit: (options) => single(() => verifyAudit(db, options)),
 
     flush,
 

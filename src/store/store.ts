@@ -1,12 +1,16 @@
 /**
  * What the control plane remembers, in the domain's words. Every method is one transaction; what it
  * acknowledged survives a kill -9, save the three times that are only held (see `flush`). Every look-up
- * names its account, except those that begin with a secret and learn the account from it.
+ * names its account, except those that begin with a secret and learn the account from it. One that
+ * changes something takes the entry that tells of it and writes both or neither; where nothing was
+ * changed nothing is told. The times that are held and what nodes say of themselves are not told.
  *
  * A method rejects with `database_unavailable` when the database did not do its part; nothing was
  * changed then. Secrets are hashed in here: no text of one reaches a table.
  */
+import type { AbortOptions } from "../abort.ts";
 import type { Secret } from "../secret.ts";
+import type { AuditEntry, AuditHead, AuditRecord } from "./audit.ts";
 
 export interface User {
   readonly accountId: string;
@@ -141,35 +145,56 @@ export interface Session extends SessionRef {
   readonly nodeSeenAt: number;
 }
 
+/** Which records, at most `limit`, of those behind the record `after`. */
+export interface AuditQuery {
+  readonly after: number;
+  readonly limit: number;
+  /** Epoch milliseconds. */
+  readonly since?: number;
+  readonly installation?: boolean;
+}
+
+export interface AuditCheck {
+  /** The last record that is as it was written. */
+  readonly head: AuditHead;
+  /** The first one that is not: changed, missing, out of order. */
+  readonly bad: { readonly seq: number; readonly why: string } | undefined;
+}
+
 export interface Store extends AsyncDisposable {
   /** Resolves when the database answered. */
   ping(): Promise<void>;
 
   /** Makes an account with its first user. */
-  createAccount(userName: string, now: number): Promise<User>;
+  createAccount(userName: string, now: number, audit: AuditEntry): Promise<User>;
   /** The user who came with the oldest account; undefined before the first start was through. */
   firstUser(): Promise<User | undefined>;
   /** The users of this name, of every account. For the person at the machine, never for a caller. */
   usersNamed(name: string): Promise<readonly User[]>;
   hasUserToken(user: User): Promise<boolean>;
   /** Returns the token's id. Rejects with `conflict` for a token that is known already. */
-  addUserToken(user: User, token: NewUserToken): Promise<string>;
+  addUserToken(user: User, token: NewUserToken, audit: AuditEntry): Promise<string>;
   /** Undefined for a token that is unknown or over; else it counts as used. */
   userByToken(token: Secret, now: number): Promise<TokenUser | undefined>;
 
-  addEnrollToken(token: NewEnrollToken): Promise<void>;
+  addEnrollToken(token: NewEnrollToken, audit: AuditEntry): Promise<void>;
   /**
    * Spends the token and makes the node with the tags that the token grants. Of two callers with one
    * token one wins. Rejects with `enroll_token_invalid`, `enroll_token_used`, or `conflict` where the
    * host key is a living node's; nothing is spent then.
    */
-  registerNode(registration: Registration): Promise<Node>;
+  registerNode(registration: Registration, audit: AuditEntry): Promise<Node>;
 
   /** Also of a deleted node. */
   nodeByToken(token: Secret): Promise<EnrolledNode | undefined>;
   /** The node is seen now; what changed is written at once. */
   recordBeat(node: EnrolledNode, beat: Beat): Promise<void>;
-  recordHostCert(accountId: string, nodeId: string, cert: HostCertRecord): Promise<void>;
+  recordHostCert(
+    accountId: string,
+    nodeId: string,
+    cert: HostCertRecord,
+    audit: AuditEntry,
+  ): Promise<void>;
 
   /** By name, then id. */
   nodes(accountId: string, filter: { readonly tag?: string }): Promise<readonly Node[]>;
@@ -179,9 +204,15 @@ export interface Store extends AsyncDisposable {
     accountId: string,
     nodeId: string,
     desired: { readonly name: string; readonly tags: readonly string[] },
+    audit: AuditEntry,
   ): Promise<Node | undefined>;
   /** Its sessions are bound no more. False where there is no such node. */
-  deleteNode(accountId: string, nodeId: string, now: number): Promise<boolean>;
+  deleteNode(
+    accountId: string,
+    nodeId: string,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<boolean>;
   candidates(accountId: string, target: Target): Promise<readonly Candidate[]>;
   /** The tags in use, sorted. */
   tags(accountId: string): Promise<readonly string[]>;
@@ -197,6 +228,7 @@ export interface Store extends AsyncDisposable {
     name: string,
     wanted: { readonly nodeId: string; readonly isolation: string },
     now: number,
+    audit: AuditEntry,
   ): Promise<Binding & { readonly created: boolean }>;
   /** Most recently used first. */
   sessions(user: User): Promise<readonly Session[]>;
@@ -205,6 +237,7 @@ export interface Store extends AsyncDisposable {
     user: User,
     name: string,
     options: { readonly ended: boolean; readonly now: number },
+    audit: AuditEntry,
   ): Promise<boolean>;
   /** What the node says of all its sessions; returns those that it is to end. */
   recordSessions(
@@ -215,6 +248,14 @@ export interface Store extends AsyncDisposable {
 
   /** The first of `count` serials that nobody else gets, ever. */
   reserveSerials(count: number, now: number): Promise<bigint>;
+
+  /** Appends what changes nothing else: an answer that was given, a call that was refused. */
+  recordAudit(entries: readonly AuditEntry[]): Promise<void>;
+  /** In their order; `installation`: with the records that belong to no account. */
+  auditRecords(accountId: string, query: AuditQuery): Promise<readonly AuditRecord[]>;
+  auditHead(): Promise<AuditHead>;
+  /** Recomputes the whole chain, of all accounts. Rejects with the signal's reason when that aborts. */
+  verifyAudit(options: AbortOptions): Promise<AuditCheck>;
 
   /**
    * Writes the times that were only held: when nodes were heard, and tokens and sessions used. Reads

@@ -43,6 +43,8 @@ export interface Tables {
     cert_valid_after: number | null;
     cert_valid_before: number | null;
     deleted_at: number | null;
+    run_spool: string | null;
+    run_event: number | null;
   };
   node_tags: { account_id: string; node_id: string; tag: string; position: number };
   sessions: {
@@ -65,5 +67,22 @@ export interface Tables {
     requested_at: number;
   };
   serial_blocks: { first: number; account_id: string | null; size: number; reserved_at: number };
+  audit: {
+    seq: number;
+    account_id: string | null;
+    at: number;
+    uptime_ms: number;
+    process: string;
+    action: string;
+    outcome: string;
+    actor: string;
+    token_id: string | null;
+    source: string | null;
+    request_id: string | null;
+    subject: string | null;
+    /** A JSON object. */
+    detail: string;
+    hash: Uint8Array;
+  };
   schema_migrations: { name: string; checksum: string; applied_at: number };
 }

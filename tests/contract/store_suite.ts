@@ -1,7 +1,9 @@
 /** What every store must do, whatever keeps it: run it with a way to open an empty one. */
+import { ENTRY } from "../fixtures/audit_entry.ts";
 import assert from "node:assert/strict";
 import { createSerials, SERIAL_BLOCK } from "../../src/control/serials.ts";
 import type { Code, OpenboxError } from "../../src/errors.ts";
+import type { AuditRecord } from "../../src/store/audit.ts";
 import { newNodeId } from "../../src/ids.ts";
 import { Secret } from "../../src/secret.ts";
 import type { Node, Registration, Store, User } from "../../src/store/store.ts";
@@ -12,11 +14,11 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
   const test = (what: string, run: (store: Store, user: User) => Promise<void>) =>
     Deno.test(`${name}: ${what}`, async () => {
       await using store = await open();
-      await run(store, await store.createAccount("me", NOW));
+      await run(store, await store.createAccount("me", NOW, ENTRY));
     });
 
   test("the first user is the one of the oldest account", async (store, user) => {
-    const other = await store.createAccount("other", NOW + 1);
+    const other = await store.createAccount("other", NOW + 1, ENTRY);
     assert.deepEqual(await store.firstUser(), user);
     assert.notEqual(other.accountId, user.accountId);
     assert.deepEqual(await store.usersNamed("other"), [other]);
@@ -26,7 +28,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
   test("a user is known by a token until that ends", async (store, user) => {
     assert.equal(await store.hasUserToken(user), false);
     const token = new Secret("obx_a");
-    const id = await store.addUserToken(user, userToken(token));
+    const id = await store.addUserToken(user, userToken(token), ENTRY);
     assert.equal(await store.hasUserToken(user), true);
     const found = await store.userByToken(token, NOW);
     assert.deepEqual(found, {
@@ -42,17 +44,20 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
 
   test("a token is added once", async (store, user) => {
     const token = new Secret("obx_a");
-    await store.addUserToken(user, userToken(token));
-    await refuses("conflict", store.addUserToken(user, userToken(token)));
+    await store.addUserToken(user, userToken(token), ENTRY);
+    await refuses("conflict", store.addUserToken(user, userToken(token), ENTRY));
   });
 
   test("an enrollment token makes one node, with its tags in their order", async (store, user) => {
     await addEnrollToken(store, user, "s", ["b", "a"]);
-    const node = await store.registerNode(registration("s"));
+    const node = await store.registerNode(registration("s"), ENTRY);
     assert.deepEqual(node.tags, ["b", "a"]);
     assert.equal(node.accountId, user.accountId);
     assert.deepEqual(await store.node(user.accountId, node.id), node);
-    await refuses("enroll_token_used", store.registerNode(registration("s", { hostKey: "k2" })));
+    await refuses(
+      "enroll_token_used",
+      store.registerNode(registration("s", { hostKey: "k2" }), ENTRY),
+    );
     assert.equal((await store.nodes(user.accountId, {})).length, 1);
   });
 
@@ -61,7 +66,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const outcomes = await Promise.allSettled(
       Array.from(
         { length: 60 },
-        (_, i) => store.registerNode(registration("s", { hostKey: `k${i}` })),
+        (_, i) => store.registerNode(registration("s", { hostKey: `k${i}` }), ENTRY),
       ),
     );
     const won = outcomes.filter(({ status }) => status === "fulfilled");
@@ -75,10 +80,10 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
 
   test("an enrollment token that is unknown or over makes no node", async (store, user) => {
     await addEnrollToken(store, user, "s");
-    await refuses("enroll_token_invalid", store.registerNode(registration("S")));
+    await refuses("enroll_token_invalid", store.registerNode(registration("S"), ENTRY));
     await refuses(
       "enroll_token_invalid",
-      store.registerNode(registration("s", { now: NOW + HOUR })),
+      store.registerNode(registration("s", { now: NOW + HOUR }), ENTRY),
     );
     assert.deepEqual(await store.nodes(user.accountId, {}), []);
   });
@@ -88,10 +93,13 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     await addEnrollToken(store, user, "again");
     await refuses(
       "conflict",
-      store.registerNode(registration("again", { hostKey: "key of mini" })),
+      store.registerNode(registration("again", { hostKey: "key of mini" }), ENTRY),
     );
-    await store.deleteNode(user.accountId, first.id, NOW);
-    const second = await store.registerNode(registration("again", { hostKey: "key of mini" }));
+    await store.deleteNode(user.accountId, first.id, NOW, ENTRY);
+    const second = await store.registerNode(
+      registration("again", { hostKey: "key of mini" }),
+      ENTRY,
+    );
     assert.notEqual(second.id, first.id);
   });
 
@@ -116,26 +124,26 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const updated = await store.updateNode(user.accountId, node.id, {
       name: "maxi",
       tags: ["c", "a"],
-    });
+    }, ENTRY);
     assert.deepEqual(updated, { ...node, name: "maxi", tags: ["c", "a"] });
     assert.deepEqual(await store.tags(user.accountId), ["a", "c"]);
     assert.equal(
-      await store.updateNode(user.accountId, "node_x", { name: "n", tags: [] }),
+      await store.updateNode(user.accountId, "node_x", { name: "n", tags: [] }, ENTRY),
       undefined,
     );
   });
 
   test("a deleted node is gone, and its token still tells who it was", async (store, user) => {
     const node = await enroll(store, user, "mini", ["a"]);
-    assert.equal(await store.deleteNode(user.accountId, node.id, NOW + 5), true);
-    assert.equal(await store.deleteNode(user.accountId, node.id, NOW + 6), false);
+    assert.equal(await store.deleteNode(user.accountId, node.id, NOW + 5, ENTRY), true);
+    assert.equal(await store.deleteNode(user.accountId, node.id, NOW + 6, ENTRY), false);
     assert.equal(await store.node(user.accountId, node.id), undefined);
     assert.deepEqual(await store.tags(user.accountId), []);
     assert.deepEqual(await store.candidates(user.accountId, { kind: "any" }), []);
     assert.deepEqual(await store.candidates(user.accountId, { kind: "node", node: node.id }), []);
     assert.equal((await store.nodeByToken(new Secret("token of mini")))?.deletedAt, NOW + 5);
     const rest = { name: "x", tags: [] };
-    assert.equal(await store.updateNode(user.accountId, node.id, rest), undefined);
+    assert.equal(await store.updateNode(user.accountId, node.id, rest, ENTRY), undefined);
   });
 
   test("a beat is seen at once, and what it changes is kept", async (store, user) => {
@@ -167,7 +175,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const token = new Secret("token of mini");
     assert.equal((await store.nodeByToken(token))?.hostCert, undefined);
     const cert = { serial: 7n, validAfter: NOW, validBefore: NOW + HOUR };
-    await store.recordHostCert(user.accountId, id, cert);
+    await store.recordHostCert(user.accountId, id, cert, ENTRY);
     assert.deepEqual((await store.nodeByToken(token))?.hostCert, cert);
   });
 
@@ -185,13 +193,16 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
 
   test("TOK-7: another account's nodes are not there", async (store, user) => {
     const mine = await enroll(store, user, "mini", ["a"]);
-    const stranger = await store.createAccount("stranger", NOW);
+    const stranger = await store.createAccount("stranger", NOW, ENTRY);
     const { accountId } = stranger;
     assert.deepEqual(await store.nodes(accountId, {}), []);
     assert.deepEqual(await store.nodes(accountId, { tag: "a" }), []);
     assert.equal(await store.node(accountId, mine.id), undefined);
-    assert.equal(await store.updateNode(accountId, mine.id, { name: "x", tags: [] }), undefined);
-    assert.equal(await store.deleteNode(accountId, mine.id, NOW), false);
+    assert.equal(
+      await store.updateNode(accountId, mine.id, { name: "x", tags: [] }, ENTRY),
+      undefined,
+    );
+    assert.equal(await store.deleteNode(accountId, mine.id, NOW, ENTRY), false);
     for (
       const target of [
         { kind: "any" },
@@ -204,7 +215,12 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     }
     assert.deepEqual(await store.tags(accountId), []);
     assert.equal(await store.hasUserToken(stranger), false);
-    await store.recordHostCert(accountId, mine.id, { serial: 1n, validAfter: 0, validBefore: 1 });
+    await store.recordHostCert(
+      accountId,
+      mine.id,
+      { serial: 1n, validAfter: 0, validBefore: 1 },
+      ENTRY,
+    );
     assert.equal((await store.nodeByToken(new Secret("token of mini")))?.hostCert, undefined);
     assert.deepEqual(await store.node(user.accountId, mine.id), mine);
   });
@@ -217,6 +233,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
         "build",
         { nodeId: nodes[i % 2]!.id, isolation: i % 2 ? "native" : "docker:x" },
         NOW,
+        ENTRY,
       )));
     assert.equal(bound.filter(({ created }) => created).length, 1);
     assert.equal(new Set(bound.map(({ node, isolation }) => `${node.id} ${isolation}`)).size, 1);
@@ -227,20 +244,23 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
 
   test("SEQ-16: a session is its user's alone", async (store, user) => {
     const node = await enroll(store, user, "a");
-    const stranger = await store.createAccount("stranger", NOW);
-    await store.bindSession(user, "build", { nodeId: node.id, isolation: "native" }, NOW);
+    const stranger = await store.createAccount("stranger", NOW, ENTRY);
+    await store.bindSession(user, "build", { nodeId: node.id, isolation: "native" }, NOW, ENTRY);
     assert.equal(await store.binding(stranger, "build", NOW), undefined);
     assert.deepEqual(await store.sessions(stranger), []);
-    assert.equal(await store.unbindSession(stranger, "build", { ended: true, now: NOW }), false);
+    assert.equal(
+      await store.unbindSession(stranger, "build", { ended: true, now: NOW }, ENTRY),
+      false,
+    );
     const place = { nodeId: node.id, isolation: "native" };
-    await refuses("node_not_found", store.bindSession(stranger, "mine", place, NOW));
+    await refuses("node_not_found", store.bindSession(stranger, "mine", place, NOW, ENTRY));
   });
 
   test("what a node says of its sessions is listed, the last used first", async (store, user) => {
     const { id: nodeId } = await enroll(store, user, "a");
     const node = (await store.nodeByToken(new Secret("token of a")))!;
     for (const name of ["old", "new"]) {
-      await store.bindSession(user, name, { nodeId, isolation: "native" }, NOW);
+      await store.bindSession(user, name, { nodeId, isolation: "native" }, NOW, ENTRY);
     }
     const report = { userId: user.id, lastExit: 3, state: "idle" } as const;
     await store.recordSessions(node, [
@@ -259,7 +279,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
   test("a session that has ended is listed for a day", async (store, user) => {
     const { id: nodeId } = await enroll(store, user, "a");
     const node = (await store.nodeByToken(new Secret("token of a")))!;
-    await store.bindSession(user, "build", { nodeId, isolation: "native" }, NOW);
+    await store.bindSession(user, "build", { nodeId, isolation: "native" }, NOW, ENTRY);
     const report = { userId: user.id, name: "build", idleMs: 0, lastExit: 0 } as const;
     await store.recordSessions(node, [{ ...report, state: "idle" }], NOW);
     const namesAfter = async (ms: number) => {
@@ -275,7 +295,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const { id: nodeId } = await enroll(store, user, "a");
     const node = (await store.nodeByToken(new Secret("token of a")))!;
     const bind = (name: string) =>
-      store.bindSession(user, name, { nodeId, isolation: "native" }, NOW);
+      store.bindSession(user, name, { nodeId, isolation: "native" }, NOW, ENTRY);
     const lost = Array.from({ length: 999 }, (_, i) => `s${i}`);
     for (const name of [...lost, "over"]) await bind(name);
     const report = { userId: user.id, idleMs: 0, lastExit: 0, state: "lost" } as const;
@@ -293,15 +313,18 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
       const { id: nodeId } = await enroll(store, user, "a");
       const node = (await store.nodeByToken(new Secret("token of a")))!;
       const place = { nodeId, isolation: "native" };
-      await store.bindSession(user, "build", place, NOW);
-      assert.equal(await store.unbindSession(user, "build", { ended: false, now: NOW }), true);
-      await refuses("conflict", store.bindSession(user, "build", place, NOW));
+      await store.bindSession(user, "build", place, NOW, ENTRY);
+      assert.equal(
+        await store.unbindSession(user, "build", { ended: false, now: NOW }, ENTRY),
+        true,
+      );
+      await refuses("conflict", store.bindSession(user, "build", place, NOW, ENTRY));
       const mine = { userId: user.id, name: "build" };
       const report = { ...mine, idleMs: 0, lastExit: undefined, state: "busy" } as const;
       assert.deepEqual(await store.recordSessions(node, [report], NOW), [mine]);
       assert.deepEqual(await store.recordSessions(node, [report], NOW), [mine]);
       assert.deepEqual(await store.recordSessions(node, [], NOW), []);
-      assert.equal((await store.bindSession(user, "build", place, NOW)).created, true);
+      assert.equal((await store.bindSession(user, "build", place, NOW, ENTRY)).created, true);
     },
   );
 
@@ -316,6 +339,77 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
   });
 
   test("a store that answers says so", (store) => store.ping());
+
+  test("a change is told in the record behind the one before", async (store, user) => {
+    const { seq } = await store.auditHead();
+    await addEnrollToken(store, user, "s", ["ci"]);
+    const node = await store.registerNode(registration("s"), { ...ENTRY, action: "node.enroll" });
+    const records = await store.auditRecords(user.accountId, { after: seq, limit: 10 });
+    assert.deepEqual(records.map((record) => record.seq), [seq + 1, seq + 2]);
+    const { accountId, action, subject, outcome, actor } = records[1]!;
+    assert.deepEqual({ accountId, action, subject, outcome, actor }, {
+      accountId: user.accountId,
+      action: "node.enroll",
+      subject: node.id,
+      outcome: "allowed",
+      actor: "test",
+    });
+  });
+
+  test("what changed nothing is not told", async (store, user) => {
+    const before = await store.auditHead();
+    assert.equal(await store.deleteNode(user.accountId, newNodeId(), NOW, ENTRY), false);
+    await refuses("enroll_token_invalid", store.registerNode(registration("none"), ENTRY));
+    assert.equal(await store.unbindSession(user, "s", { ended: true, now: NOW }, ENTRY), false);
+    assert.deepEqual(await store.auditHead(), before);
+  });
+
+  test("records that come at once stand one behind the other, each once", async (store, user) => {
+    const { seq } = await store.auditHead();
+    const entries = Array.from(
+      { length: 50 },
+      (_, i) => ({ ...ENTRY, accountId: user.accountId, subject: `node_${i}` }),
+    );
+    await Promise.all(entries.map((entry) => store.recordAudit([entry])));
+    const records = await store.auditRecords(user.accountId, { after: seq, limit: 100 });
+    assert.deepEqual(records.map((record) => record.seq - seq), entries.map((_, i) => i + 1));
+    assert.deepEqual(new Set(records.map(({ subject }) => subject)).size, 50);
+    const check = await store.verifyAudit({});
+    assert.deepEqual(check, { head: await store.auditHead(), bad: undefined });
+  });
+
+  test("AUD-9: an account reads its own records only", async (store, user) => {
+    const other = await store.createAccount("other", NOW + 1, { ...ENTRY, action: "user.add" });
+    await store.recordAudit([{ ...ENTRY, action: "control.start" }]);
+    const of = (accountId: string, installation: boolean) =>
+      store.auditRecords(accountId, { after: 0, limit: 100, installation });
+    const owners = (records: readonly AuditRecord[]) => [
+      ...new Set(records.map(({ accountId }) => accountId)),
+    ];
+    assert.deepEqual(owners(await of(other.accountId, false)), [other.accountId]);
+    assert.deepEqual(owners(await of(user.accountId, true)), [user.accountId, undefined]);
+  });
+
+  test(
+    "AUD-10: a clock that is set back leaves the order and the time that went by",
+    async (store, user) => {
+      await store.recordAudit([{ ...ENTRY, accountId: user.accountId, at: NOW }]);
+      await store.recordAudit([{ ...ENTRY, accountId: user.accountId, at: NOW - HOUR }]);
+      const [a, b] = (await store.auditRecords(user.accountId, { after: 0, limit: 100 })).slice(-2);
+      assert.deepEqual([b!.seq - a!.seq, b!.at - a!.at], [1, -HOUR]);
+      assert.ok(b!.uptimeMs >= a!.uptimeMs);
+      assert.equal(b!.process, a!.process);
+    },
+  );
+
+  test("records since a time are those that were written from then on", async (store, user) => {
+    const { accountId } = user;
+    for (const at of [NOW, NOW + 1, NOW + 2]) {
+      await store.recordAudit([{ ...ENTRY, accountId, at }]);
+    }
+    const found = await store.auditRecords(accountId, { after: 0, limit: 10, since: NOW + 1 });
+    assert.deepEqual(found.map(({ at }) => at), [NOW + 1, NOW + 2]);
+  });
 }
 
 export const userToken = (token: Secret) => ({
@@ -338,7 +432,7 @@ export async function addEnrollToken(
     tags,
     createdAt: NOW,
     expiresAt: NOW + HOUR,
-  });
+  }, ENTRY);
 }
 
 export const registration = (
@@ -367,7 +461,7 @@ export async function enroll(
   const secret = `secret of ${hostKey}`;
   await addEnrollToken(store, user, secret, tags);
   const nodeToken = new Secret(hostKey.replace("key", "token"));
-  return await store.registerNode(registration(secret, { name, hostKey, nodeToken }));
+  return await store.registerNode(registration(secret, { name, hostKey, nodeToken }), ENTRY);
 }
 
 const refuses = (code: Code, call: Promise<unknown>) =>

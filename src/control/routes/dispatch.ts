@@ -2,6 +2,7 @@ import { type DispatchAnswer, DispatchRequest } from "../../api/dispatch.ts";
 import { OpenboxError } from "../../errors.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
 import { certificateLine } from "../../ssh/certificate.ts";
+import { fingerprint } from "../../ssh/key.ts";
 import type { Target } from "../../store/store.ts";
 import { findNode } from "../find_node.ts";
 import { parseKeyLine } from "../key_line.ts";
@@ -14,7 +15,7 @@ import { caLines } from "./whoami.ts";
 export const dispatch = userRoute(
   { method: "POST", path: "/v1/dispatch", body: DispatchRequest },
   async (call, user, control) => {
-    const { authority, clock, dispatches } = control;
+    const { authority, store, clock, dispatches } = control;
     const wait = dispatches.take(user.id);
     if (wait > 0) throw new TooMany("Too many calls at once by this user", wait);
     const key = parseKeyLine(call.body.client_pubkey);
@@ -23,7 +24,7 @@ export const dispatch = userRoute(
     const target = readTarget(call.body), session = call.body.session_id || undefined;
     const place = session === undefined
       ? { node: await findNode(user.accountId, target, control), isolation, created: false }
-      : await placeSession(user, session, { target, isolation }, control);
+      : await placeSession(user, session, { target, isolation }, call, control);
     const { node } = place;
     const now = clock.now();
     const certificate = await authority.issueUserCert({
@@ -37,6 +38,19 @@ export const dispatch = userRoute(
       login: call.body.login, // whether the node takes it is its owner's to say
       now,
     });
+    // before the answer: no certificate is in anybody's hands that is not on record
+    await store.recordAudit([
+      call.audit("dispatch", {
+        subject: node.id,
+        detail: {
+          serial: String(certificate.serial),
+          key: fingerprint(key.blob),
+          isolation: place.isolation ?? null,
+          session: session ?? null,
+          login: call.body.login ?? null,
+        },
+      }),
+    ]);
     const keys = caLines(authority.publicKeys);
     const body: DispatchAnswer = {
       node_id: node.id,

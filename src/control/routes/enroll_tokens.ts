@@ -14,14 +14,19 @@ export const createEnrollToken = userRoute(
     const ttlSeconds = Math.min(max, Math.max(min, ttl_seconds));
     const secret = new Secret(newEnrollSecret()), { fingerprint } = authority;
     const createdAt = clock.now(), expiresAt = createdAt + ttlSeconds * 1000;
-    await store.addEnrollToken({
-      accountId: user.accountId,
-      createdBy: user.id,
-      secret,
-      tags,
-      createdAt,
-      expiresAt,
-    });
+    await store.addEnrollToken(
+      {
+        accountId: user.accountId,
+        createdBy: user.id,
+        secret,
+        tags,
+        createdAt,
+        expiresAt,
+      },
+      call.audit("enroll_token.create", {
+        detail: { tags: tags.join(","), expires_at: expiresAt },
+      }),
+    );
     log("control").info("enrollment token made", { by: user.id, tags, ttlSeconds });
     const body: EnrollToken = {
       token: formatEnrollToken({ secret, fingerprint }).reveal(),

@@ -30,7 +30,7 @@ export const heartbeat = nodeRoute(
       revocations: [],
       ...(ends.length > 0 &&
         { end_sessions: ends.map(({ userId, name }) => ({ user_id: userId, name })) }),
-      ...(renew && { host_cert: await issueHostCert(node, control) }),
+      ...(renew && { host_cert: await issueHostCert(node, call, control) }),
     };
     return { status: 200, body };
   },

@@ -26,8 +26,13 @@ export const getNode = userRoute(
 export const updateNode = userRoute(
   { method: "PATCH", path: PATH, body: NodePatch },
   async (call, user, { store, clock }) => {
-    const node = await store.updateNode(user.accountId, call.param("id"), call.body);
-    return { status: 200, body: toApi(found(node, call.param("id")), clock.now()) };
+    const id = call.param("id"), { name, tags } = call.body;
+    const audit = call.audit("node.update", {
+      subject: id,
+      detail: { name, tags: tags.join(",") },
+    });
+    const node = await store.updateNode(user.accountId, id, call.body, audit);
+    return { status: 200, body: toApi(found(node, id), clock.now()) };
   },
 );
 
@@ -35,7 +40,8 @@ export const deleteNode = userRoute(
   { method: "DELETE", path: PATH },
   async (call, user, { store, clock }) => {
     const id = call.param("id");
-    const deleted = await store.deleteNode(user.accountId, id, clock.now());
+    const audit = call.audit("node.remove", { subject: id });
+    const deleted = await store.deleteNode(user.accountId, id, clock.now(), audit);
     found(deleted || undefined, id);
     log("control").info("node removed", { node: id, by: user.id });
     return { status: 204 };

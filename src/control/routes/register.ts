@@ -34,9 +34,10 @@ export const register = enrollRoute(
     if (token === given && !proven) throw unproven();
 
     const nodeToken = new Secret(newNodeToken());
+    const nodeId = newNodeId();
     const node = await store.registerNode({
       secret: token.secret,
-      nodeId: newNodeId(),
+      nodeId,
       nodeToken,
       name,
       addr,
@@ -44,8 +45,12 @@ export const register = enrollRoute(
       arch,
       hostKey: authorizedLine(hostKey),
       now: clock.now(),
+    }, {
+      ...call.audit("node.enroll", { subject: nodeId, detail: { name, addr } }),
+      actor: nodeId,
     });
-    const hostCert = await issueHostCert({ ...node, hostKey: authorizedLine(hostKey) }, control);
+    const enrolled = { ...node, hostKey: authorizedLine(hostKey) };
+    const hostCert = await issueHostCert(enrolled, call, control);
     log("control").info("node enrolled", { node: node.id, name, addr, tags: node.tags });
     const keys = caLines(authority.publicKeys);
     const body: RegisterAnswer = {

@@ -19,7 +19,8 @@ export const deleteSession = userRoute(
   { method: "DELETE", path: "/v1/sessions/:id" },
   async (call, user, { store, clock }) => {
     const name = call.param("id"), ended = call.query("ended") === "true";
-    if (!await store.unbindSession(user, name, { ended, now: clock.now() })) {
+    const audit = call.audit("session.unbind", { subject: name, detail: { ended } });
+    if (!await store.unbindSession(user, name, { ended, now: clock.now() }, audit)) {
       throw new OpenboxError("not_found", `you have no session ${JSON.stringify(name)}`, {
         hint: "openbox sessions",
       });

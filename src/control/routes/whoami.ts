@@ -5,7 +5,9 @@ import { userRoute } from "../route.ts";
 
 export const whoami = userRoute(
   { method: "GET", path: "/v1/whoami" },
-  (_, user, { authority }) => {
+  async (call, user, { authority, store }) => {
+    // what openbox login asks first, and nobody asks often
+    await store.recordAudit([call.audit("login")]);
     const body: Whoami = {
       user_id: user.id,
       name: user.name,
@@ -13,7 +15,7 @@ export const whoami = userRoute(
       ...caLines(authority.publicKeys),
       token_expires_at: Math.floor(user.tokenExpiresAt / 1000),
     };
-    return Promise.resolve({ status: 200, body });
+    return { status: 200, body };
   },
 );
 

@@ -1,4 +1,5 @@
 /** A control plane on a free port of loopback, with a database in memory, and callers of it. */
+import { ENTRY } from "../../fixtures/audit_entry.ts";
 import assert from "node:assert/strict";
 import { formatCaKeys, generateCaKeys } from "../../../src/ca/keys.ts";
 import { parseEnrollToken, signEnrollProof } from "../../../src/ca/enroll_proof.ts";
@@ -101,13 +102,13 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   }
 
   async function newAccount(name: string) {
-    const user = await store.createAccount(name, clock.now()), token = newUserToken();
+    const user = await store.createAccount(name, clock.now(), ENTRY), token = newUserToken();
     await store.addUserToken(user, {
       token: new Secret(token),
       name: "test",
       createdAt: clock.now(),
       expiresAt: clock.now() + 3600_000,
-    });
+    }, ENTRY);
     return { user, token };
   }
 

@@ -1,3 +1,4 @@
+import { ENTRY } from "../../fixtures/audit_entry.ts";
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { systemClock } from "../../../src/clock.ts";
@@ -29,8 +30,8 @@ Deno.test("what a store took is there when it is opened again", async () => {
   let id: string;
   {
     await using store = await open(path);
-    const user = await store.createAccount("me", NOW);
-    await store.addUserToken(user, userToken(token));
+    const user = await store.createAccount("me", NOW, ENTRY);
+    await store.addUserToken(user, userToken(token), ENTRY);
     ({ id } = await enroll(store, user, "mini", ["a"]));
     const node = (await store.nodeByToken(new Secret("token of mini")))!;
     const beat = { addr: undefined, version: undefined, bootId: undefined, now: NOW + 1 };
@@ -46,8 +47,8 @@ Deno.test("no text of a secret is in the file, nor in its log", async () => {
   await using dir = await directory();
   const path = `${dir.path}/a.db`;
   await using store = await open(path);
-  const user = await store.createAccount("me", NOW);
-  await store.addUserToken(user, userToken(new Secret("obx_verysecret")));
+  const user = await store.createAccount("me", NOW, ENTRY);
+  await store.addUserToken(user, userToken(new Secret("obx_verysecret")), ENTRY);
   await enroll(store, user, "verysecret");
   const bytes = [path, `${path}-wal`].map((file) => Deno.readTextFileSync(file)).join();
   assert.ok(bytes.includes("key of verysecret"), "the search finds what is there");
@@ -60,7 +61,7 @@ Deno.test("STO-6: the file is made 0600, and its log too", async () => {
   await using dir = await directory();
   const path = `${dir.path}/a.db`;
   await using store = await open(path);
-  await store.createAccount("me", NOW);
+  await store.createAccount("me", NOW, ENTRY);
   for (const file of [path, `${path}-wal`]) {
     assert.equal((await Deno.stat(file)).mode! & 0o777, 0o600, file);
   }
@@ -136,7 +137,7 @@ Deno.test("CERT-29: serials go on after a restart, and none comes twice", async 
 Deno.test("STO-17: 10,000 beats write once a flush, and let others in between", async () => {
   await using dir = await directory();
   await using store = await open(`${dir.path}/a.db`);
-  const user = await store.createAccount("me", NOW);
+  const user = await store.createAccount("me", NOW, ENTRY);
   const { id } = await enroll(store, user, "mini");
   const node = (await store.nodeByToken(new Secret("token of mini")))!;
   const size = () => Deno.statSync(`${dir.path}/a.db-wal`).size;

@@ -1,0 +1,167 @@
+/**
+ * The record of who did what. Each record's hash covers its own fields and the hash before, so that
+ * whoever changes, drops or moves one has to change every later one too, and the heads that were
+ * signed and sent elsewhere tell. A record is written in the transaction of the change that it tells of.
+ */
+import { createHash } from "node:crypto";
+import type { Transaction } from "kysely";
+import type { Tables } from "./tables.ts";
+
+/** Every act that is recorded. The list is fixed: `openbox audit` and the readers of exports rely on it. */
+export const AUDIT_ACTIONS = [
+  "control.start",
+  "login",
+  "request",
+  "user.add",
+  "user.remove",
+  "token.create",
+  "token.revoke",
+  "token.break_glass",
+  "rule.add",
+  "rule.remove",
+  "revoke",
+  "revocations.adopt",
+  "enroll_token.create",
+  "enroll_token.revoke",
+  "node.enroll",
+  "node.update",
+  "node.remove",
+  "node.expire",
+  "cert.host",
+  "dispatch",
+  "run.start",
+  "run.end",
+  "session.bind",
+  "session.unbind",
+  "session.lost",
+  "session.end",
+  "ca.create",
+  "ca.rotate",
+  "ca.seal",
+  "ca.unseal",
+  "backup",
+  "restore",
+] as const;
+export type AuditAction = typeof AUDIT_ACTIONS[number];
+
+export type AuditDetail = Readonly<Record<string, string | number | boolean | null>>;
+
+export interface AuditEntry {
+  /** Epoch milliseconds. */
+  readonly at: number;
+  /** Undefined: the installation; or the account that the method itself learns or makes. */
+  readonly accountId: string | undefined;
+  readonly action: AuditAction;
+  readonly outcome: "allowed" | "denied";
+  /** A user's or a node's id, `system`, or `anonymous`. */
+  readonly actor: string;
+  readonly tokenId?: string;
+  /** The address that the request came from. */
+  readonly source?: string;
+  readonly requestId?: string;
+  /** The id of what it was done to. */
+  readonly subject?: string;
+  /** Never a secret. */
+  readonly detail?: AuditDetail;
+}
+
+/** An entry as it stands in the chain. */
+export interface AuditRecord extends AuditEntry {
+  readonly seq: number;
+  /** Of the process that wrote it, by a clock that is never set back. */
+  readonly uptimeMs: number;
+  /** Which process that was. */
+  readonly process: string;
+  readonly hash: Uint8Array;
+}
+
+/** Where the chain ends; before the first record `seq` is 0. */
+export interface AuditHead {
+  readonly seq: number;
+  readonly hash: Uint8Array;
+}
+
+export const EMPTY_CHAIN: AuditHead = { seq: 0, hash: new Uint8Array(32) };
+
+export type AuditRow = Tables["audit"];
+
+/** The hash that a row must have behind `before`. The list is JSON, so that no two rows read alike. */
+export function auditHash(before: Uint8Array, row: Omit<AuditRow, "hash">): Uint8Array {
+  const fields = [
+    row.seq,
+    row.account_id,
+    row.at,
+    row.uptime_ms,
+    row.process,
+    row.action,
+    row.outcome,
+    row.actor,
+    row.token_id,
+    row.source,
+    row.request_id,
+    row.subject,
+    row.detail,
+  ];
+  return Uint8Array.from(
+    createHash("sha256").update(before).update(JSON.stringify(fields)).digest(),
+  );
+}
+
+/** The process that writes, for `uptimeMs` and `process`. */
+export interface AuditWriter {
+  readonly process: string;
+  uptimeMs(): number;
+}
+
+/** Writes them behind the head, in their order. The caller's transaction must be the only one that appends now. */
+export async function appendAudit(
+  tx: Transaction<Tables>,
+  writer: AuditWriter,
+  entries: readonly AuditEntry[],
+): Promise<void> {
+  let { seq, hash } = await readHead(tx);
+  for (const entry of entries) {
+    const row = {
+      seq: ++seq,
+      account_id: entry.accountId ?? null,
+      at: entry.at,
+      uptime_ms: Math.floor(writer.uptimeMs()),
+      process: writer.process,
+      action: entry.action,
+      outcome: entry.outcome,
+      actor: entry.actor,
+      token_id: entry.tokenId ?? null,
+      source: entry.source ?? null,
+      request_id: entry.requestId ?? null,
+      subject: entry.subject ?? null,
+      detail: JSON.stringify(entry.detail ?? {}),
+    };
+    hash = auditHash(hash, row);
+    await tx.insertInto("audit").values({ ...row, hash }).execute();
+  }
+}
+
+export async function readHead(tx: Transaction<Tables>): Promise<AuditHead> {
+  const last = await tx.selectFrom("audit").select(["seq", "hash"]).orderBy("seq", "desc").limit(1)
+    .executeTakeFirst();
+  return last ? { seq: last.seq, hash: last.hash } : EMPTY_CHAIN;
+}
+
+export function auditRecord(row: AuditRow): AuditRecord {
+  return {
+    seq: row.seq,
+    at: row.at,
+    uptimeMs: row.uptime_ms,
+    process: row.process,
+    accountId: row.account_id ?? undefined,
+    action: row.action as AuditAction,
+    outcome: row.outcome as AuditEntry["outcome"],
+    actor: row.actor,
+    ...(row.token_id !== null && { tokenId: row.token_id }),
+    ...(row.source !== null && { source: row.source }),
+    ...(row.request_id !== null && { requestId: row.request_id }),
+    ...(row.subject !== null && { subject: row.subject }),
+    detail: JSON.parse(row.detail),
+    hash: row.hash,
+  };
+}

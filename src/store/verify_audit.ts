@@ -1,0 +1,34 @@
+/** Whether the record of what was done is as it was written (audit.ts). */
+import type { Kysely } from "kysely";
+import type { AbortOptions } from "../abort.ts";
+import { equalBytes } from "../bytes.ts";
+import { auditHash, EMPTY_CHAIN } from "./audit.ts";
+import type { AuditCheck } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+/** Rows of one look: between two of them other calls get their turn. */
+const BATCH = 2000;
+
+/** Goes by the numbers, so that a row that was taken out or put in is found at its place. */
+export async function verifyAudit(
+  db: Kysely<Tables>,
+  { signal }: AbortOptions,
+): Promise<AuditCheck> {
+  let head = EMPTY_CHAIN;
+  while (true) {
+    signal?.throwIfAborted();
+    const rows = await db.selectFrom("audit").selectAll().where("seq", ">", head.seq)
+      .orderBy("seq").limit(BATCH).execute();
+    for (const row of rows) {
+      const seq = head.seq + 1;
+      if (row.seq !== seq) return { head, bad: { seq, why: "it is missing" } };
+      const hash = auditHash(head.hash, row);
+      if (!equalBytes(hash, row.hash)) {
+        return { head, bad: { seq, why: "it, or the one before, is not as it was written" } };
+      }
+      head = { seq, hash };
+    }
+    if (rows.length < BATCH) return { head, bad: undefined };
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+}
