@@ -4,6 +4,7 @@
  */
 import type { AbortOptions } from "../abort.ts";
 import { MAX_NODE_SESSIONS, type NodeSession as ApiSession } from "../api/sessions.ts";
+import { CA_KINDS, followCa, keysFingerprint } from "../ca/trust.ts";
 import type { ControlClient } from "../client/control_client.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
@@ -36,6 +37,8 @@ const BEAT_MS = 30_000;
 /** How soon the control plane hears of what changed with the sessions. */
 const SOON_MS = 2_000;
 const FIRST_RETRY_MS = 1_000, MAX_RETRY_MS = 60_000;
+/** What an answer changed is told at once; a control plane that changes something each time has to wait. */
+const MOST_AT_ONCE = 3;
 /** Between two lines of the log about what goes on failing. */
 const COMPLAINT_MS = 60_000;
 
@@ -47,14 +50,16 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
     changed = true;
     hurry();
   });
-  let retryMs = FIRST_RETRY_MS, complainedAt = -Infinity, failing = false;
+  let retryMs = FIRST_RETRY_MS, complainedAt = -Infinity, failing = false, atOnce = 0;
   while (!signal.aborted) {
     changed = false;
     try {
-      await beatOnce(deps, signal);
+      const news = await beatOnce(deps, signal);
       if (failing) log("agent").info("the control plane answers again");
       failing = false;
       retryMs = FIRST_RETRY_MS;
+      if (news && atOnce++ < MOST_AT_ONCE) continue;
+      atOnce = 0;
     } catch (error) {
       if (signal.aborted) return;
       const failure = toOpenboxError(error);
@@ -83,10 +88,11 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
   }
 }
 
+/** Whether the answer changed what this node trusts or shows, which the control plane waits to hear. */
 async function beatOnce(
   { control, clock, bootId, node, addr, sessions }: HeartbeatDeps,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const where = await addr({ signal });
   const reports = reportSessions(sessions.list());
   const sentAt = clock.now();
@@ -96,6 +102,10 @@ async function beatOnce(
     version: VERSION,
     boot_id: bootId,
     host_cert_serial: String(node.state.hostCert.serial),
+    ca_trusted: {
+      host: keysFingerprint(node.state.ca.host.keys),
+      user: keysFingerprint(node.state.ca.user.keys),
+    },
     load: Deno.loadavg(),
     ...(reports.length > 0 && { sessions: reports }),
   }, { signal });
@@ -105,7 +115,25 @@ async function beatOnce(
     await sessions.end({ userId, name });
     log("agent", "session").info("session ended from the control plane", { session: name });
   }
+  const followed = await follow(answer.ca_rotations ?? [], node);
   if (answer.host_cert !== undefined) await renew(answer.host_cert, node);
+  return followed || answer.host_cert !== undefined;
+}
+
+/** Trust goes only where a key that is trusted already leads; what else is said changes nothing. */
+async function follow(
+  statements: readonly string[],
+  node: HeartbeatDeps["node"],
+): Promise<boolean> {
+  const { ca: before } = node.state, ca = followCa(before, statements);
+  if (ca === before) return false;
+  await node.update({ ca });
+  for (const kind of CA_KINDS) {
+    if (ca[kind] === before[kind]) continue;
+    const keys = ca[kind].keys.map((key) => keysFingerprint([key])).join(", ");
+    log("agent").info("the {kind} CA is rotated; trusted now: {keys}", { kind, keys });
+  }
+  return true;
 }
 
 /** Of the 64 KiB that the control plane takes; the rest is for the other fields. */

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { caRotations } from "./ca.ts";
 import { isLogin, keyLine, nameText } from "./fields.ts";
 
 /** POST /v1/dispatch: which node, and a certificate for one call on it. */
@@ -35,6 +36,7 @@ export const DispatchAnswer = v.object({
   host_ca_pubkey: keyLine,
   user_ca_pubkey: keyLine,
   server_time: v.number(),
+  ca_rotations: caRotations,
   isolation: v.string(),
 });
 export type DispatchAnswer = v.InferOutput<typeof DispatchAnswer>;

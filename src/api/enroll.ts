@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { caRotations } from "./ca.ts";
 import { addressText, arch, keyLine, nameText, os, tagList } from "./fields.ts";
 
 /** How long an enrollment token lives: what is asked for is clamped to these, and the answer says what was given. */
@@ -46,6 +47,7 @@ export const RegisterAnswer = v.object({
   node_token: v.string(),
   host_ca_pubkey: keyLine,
   user_ca_pubkey: keyLine,
+  ca_rotations: caRotations,
   account_id: v.string(),
   /** The node's tags: the token's, and those asked for that the token allows. */
   tags: v.array(v.string()),

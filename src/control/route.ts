@@ -3,19 +3,19 @@
  * body is. Who may is part of the declaration, so that a route without a rule cannot be written.
  */
 import * as v from "valibot";
-import type { CertAuthority } from "../ca/authority.ts";
 import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
 import type { AuditAction, AuditEntry } from "../store/audit.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
+import type { ControlCa } from "./ca.ts";
 import type { Denials } from "./denials.ts";
 import type { RateLimit } from "./rate_limit.ts";
 
 /** What the handlers work on. */
 export interface Control {
   readonly store: Store;
-  readonly authority: CertAuthority;
+  readonly ca: ControlCa;
   readonly clock: Clock;
   /** Only this machine reaches the control plane. */
   readonly loopback: boolean;

@@ -4,7 +4,7 @@
  */
 import { OpenboxError } from "../errors.ts";
 import type { Binding, Candidate, Target, User } from "../store/store.ts";
-import { findNode } from "./find_node.ts";
+import { findNode, type NodeFinder } from "./find_node.ts";
 import { refusal, resolve } from "./resolve.ts";
 import type { Call, Control } from "./route.ts";
 
@@ -25,7 +25,7 @@ export async function placeSession(
   name: string,
   wish: SessionWish,
   call: Pick<Call<unknown>, "audit">,
-  control: Pick<Control, "store" | "clock">,
+  control: NodeFinder,
 ): Promise<SessionPlace> {
   const { store, clock } = control;
   const known = await store.binding(user, name, clock.now());
@@ -33,7 +33,7 @@ export async function placeSession(
   if (place.created) return place;
   await requireHere(user, name, place, wish, control);
   const target: Target = { kind: "node", node: place.node.id };
-  const resolution = resolve(target, [place.node], clock.now());
+  const resolution = resolve(target, [place.node], clock.now(), control.isReady);
   if (resolution.kind === "found") return place;
   throw refusal(target, resolution, { tags: [], nodes: [] }, clock.now());
 }
@@ -43,7 +43,7 @@ async function bind(
   name: string,
   { target, isolation = "native" }: SessionWish,
   call: Pick<Call<unknown>, "audit">,
-  control: Pick<Control, "store" | "clock">,
+  control: NodeFinder,
 ): Promise<SessionPlace> {
   const node = await findNode(user.accountId, target, control);
   const { store, clock } = control;

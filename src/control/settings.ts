@@ -12,6 +12,7 @@ export interface ControlFlags {
   readonly url?: string;
   readonly db?: string;
   readonly ca?: string;
+  readonly caPassphraseFile?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecureHttp?: boolean;
@@ -31,7 +32,14 @@ export interface ControlSettings {
   /** What others use, without a slash at its end; undefined: as they got here. */
   readonly publicUrl: string | undefined;
   readonly database: Place;
-  readonly ca: Place | { readonly kind: "text"; readonly pem: Secret };
+  readonly ca: Place | { readonly kind: "text"; readonly pem: Secret } | {
+    readonly kind: "database";
+  };
+  /** What the CA is sealed with; undefined: somebody unseals it later, or it is not sealed. */
+  readonly caPassphrase:
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "text"; readonly passphrase: Secret }
+    | undefined;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Plain HTTP to other machines: somebody said that this is wanted. */
   readonly insecureHttp: boolean;
@@ -75,6 +83,7 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
     publicUrl: readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp),
     database: readDatabase(text(flags.db, "OPENBOX_DB"), host),
     ca: readCa(flags.ca, host),
+    caPassphrase: readCaPassphrase(flags.caPassphraseFile, host),
     tls,
     insecureHttp,
     bootstrap: readBootstrap(flags, host),
@@ -125,11 +134,25 @@ function readDatabase(text: string | undefined, host: Host): Place {
 }
 
 function readCa(flag: string | undefined, host: Host): ControlSettings["ca"] {
-  const file = flag || host.env("OPENBOX_CA"), pem = host.env("OPENBOX_CA_KEY");
+  const file = flag || host.env("OPENBOX_CA"), pem = host.takeEnv("OPENBOX_CA_KEY");
   if (!flag && file && pem) throw contradiction("OPENBOX_CA", "OPENBOX_CA_KEY");
+  if (file === IN_DATABASE) return { kind: "database" };
   if (file) return { kind: "given", path: absolute(file, host) };
   if (pem) return { kind: "text", pem: new Secret(pem) };
   return { kind: "home", path: homePaths(host).caKey };
+}
+
+/** In the place of a file: sealed, for a control plane that keeps nothing on its own disk. */
+const IN_DATABASE = "database";
+
+function readCaPassphrase(flag: string | undefined, host: Host): ControlSettings["caPassphrase"] {
+  const file = flag || host.env("OPENBOX_CA_PASSPHRASE_FILE");
+  const passphrase = host.takeEnv("OPENBOX_CA_PASSPHRASE");
+  if (!flag && file && passphrase) {
+    throw contradiction("OPENBOX_CA_PASSPHRASE_FILE", "OPENBOX_CA_PASSPHRASE");
+  }
+  if (file) return { kind: "file", path: absolute(file, host) };
+  return passphrase ? { kind: "text", passphrase: new Secret(passphrase) } : undefined;
 }
 
 function readTls(

@@ -1,11 +1,10 @@
 /** The control plane as one thing that runs: composed here, and ended in the reverse order. */
 import { networkInterfaces } from "node:os";
-import { createCertAuthority } from "../ca/authority.ts";
 import { utf8 } from "../bytes.ts";
 import { isInsecure, parseServerUrl } from "../client/server_url.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
-import { createPrivateFile } from "../home/private_file.ts";
+import { createPrivateFile, readPrivateFile } from "../home/private_file.ts";
 import type { Host } from "../host.ts";
 import { newUserToken } from "../ids.ts";
 import { log, startLog } from "../log.ts";
@@ -23,7 +22,7 @@ import {
   newToken,
   USER_TOKEN_MS,
 } from "./bootstrap.ts";
-import { loadCaKeys } from "./ca_keys.ts";
+import { openControlCa } from "./ca.ts";
 import { createDenials, type Denials } from "./denials.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
@@ -44,6 +43,7 @@ export interface RunningControl extends AsyncDisposable {
   /** What to log in to. */
   readonly url: string;
   readonly caFingerprint: string;
+  readonly caLocked: boolean;
   readonly firstToken: FirstToken;
 }
 
@@ -62,9 +62,9 @@ export async function startControl(
   await using stack = new AsyncDisposableStack();
   const store = stack.use(overrides.store ?? await openStore(settings, clock));
   const firstStart = await store.firstUser() === undefined;
-  const keys = await loadCaKeys(settings.ca, { firstStart });
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
-  const authority = createCertAuthority({ keys, nextSerial });
+  const passphrase = await readPassphrase(settings.caPassphrase);
+  const ca = await openControlCa(settings.ca, { store, clock, nextSerial, passphrase, firstStart });
   const tls = settings.tls && await readTlsPair(settings.tls);
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
@@ -72,7 +72,7 @@ export async function startControl(
   let first = NOT_YET;
   const app = createApp({
     store,
-    authority,
+    ca,
     clock,
     loopback: settings.listen.loopback,
     publicUrl: settings.publicUrl,
@@ -94,11 +94,13 @@ export async function startControl(
   });
 
   const { address, port } = server.address;
+  const { fingerprint: caFingerprint, locked } = await ca.now();
   const owned = stack.move();
   return {
     address: { hostname: address, port },
     url: settings.publicUrl ?? reachedAs(settings.listen, port, tls),
-    caFingerprint: authority.fingerprint,
+    caFingerprint,
+    caLocked: locked,
     firstToken: first.first,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
@@ -121,6 +123,15 @@ export async function runControl(settings: ControlSettings, host: Host): Promise
     await new Promise((resolve) => host.signal.addEventListener("abort", resolve, { once: true }));
   }
   log("control").info("ending: answering what came so far");
+}
+
+async function readPassphrase(
+  given: ControlSettings["caPassphrase"],
+): Promise<Secret | undefined> {
+  if (given?.kind !== "file") return given?.passphrase;
+  const text = await readPrivateFile(given.path, { maxBytes: 8192 });
+  if (text !== undefined) return new Secret(text.replace(/\r?\n$/, ""));
+  throw new OpenboxError("bad_file", `There is no file ${given.path} with the CA's passphrase`);
 }
 
 async function openStore(
@@ -185,7 +196,8 @@ function lanAddress(): string {
     "127.0.0.1";
 }
 
-function startLines({ address, url, caFingerprint, firstToken }: RunningControl): string {
+function startLines(control: RunningControl): string {
+  const { address, url, caFingerprint, firstToken } = control;
   const { hostname, port } = address;
   const login = [
     "openbox login",
@@ -201,6 +213,9 @@ function startLines({ address, url, caFingerprint, firstToken }: RunningControl)
     `CA fingerprint ${caFingerprint}`,
     `log in with: ${login.join(" ")}`,
   ];
+  if (control.caLocked) {
+    lines.push("the CA is sealed; openbox ca unseal lets it issue certificates");
+  }
   if (firstToken.kind === "shown") {
     lines.push(`the first user's token, shown only here: ${firstToken.token.reveal()}`);
   }

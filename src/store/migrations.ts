@@ -8,6 +8,7 @@ import { type Kysely, sql } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import first from "./migrations/001_first.sql" with { type: "text" };
 import audit from "./migrations/003_audit.sql" with { type: "text" };
+import ca from "./migrations/006_ca.sql" with { type: "text" };
 import sessions from "./migrations/002_sessions.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
 
@@ -20,6 +21,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "001_first", sql: first },
   { name: "002_sessions", sql: sessions },
   { name: "003_audit", sql: audit },
+  { name: "006_ca", sql: ca },
 ];
 
 /** The names of those that ran now. */

@@ -75,6 +75,8 @@ export function enrolledNode(row: NodeRow): EnrolledNode {
     version: row.version ?? undefined,
     bootId: row.boot_id ?? undefined,
     hostCert: hostCert(row),
+    caAcknowledged: row.ca_acknowledged ?? undefined,
+    certHeld: row.cert_held ?? undefined,
     deletedAt: row.deleted_at ?? undefined,
   };
 }
@@ -84,10 +86,12 @@ type NodeRow =
     Tables["nodes"],
     "account_id" | "id" | "name" | "addr" | "host_key" | "version" | "boot_id"
   >
-  & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">;
+  & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">
+  & Pick<Tables["nodes"], "ca_acknowledged" | "cert_authority" | "cert_held">;
 
 function hostCert(row: NodeRow): HostCertRecord | undefined {
   const { cert_serial: serial, cert_valid_after: validAfter, cert_valid_before: validBefore } = row;
   if (serial === null || validAfter === null || validBefore === null) return undefined;
-  return { serial: BigInt(serial), validAfter, validBefore };
+  const authority = row.cert_authority ?? undefined;
+  return { serial: BigInt(serial), validAfter, validBefore, authority };
 }

@@ -7,6 +7,15 @@ import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
 import { newAccountId, newProcessId, newTokenId, newUserId } from "../ids.ts";
 import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
+import {
+  changedMeanwhile,
+  insertCaSteps,
+  readCaNodes,
+  readCaSteps,
+  readCaText,
+  readCaVersion,
+  writeCaText,
+} from "./ca_rows.ts";
 import { gatherAudit } from "./gather_audit.ts";
 import { HeldTimes } from "./held_times.ts";
 import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
@@ -177,11 +186,14 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return enrolledNode(row);
       }),
 
-    async recordBeat(node, { addr, version, bootId, now }) {
+    async recordBeat(node, { addr, version, bootId, caAcknowledged, certHeld, now }) {
       const changed = {
         ...(addr !== undefined && addr !== node.addr && { addr }),
         ...(version !== undefined && version !== node.version && { version }),
         ...(bootId !== undefined && bootId !== node.bootId && { boot_id: bootId }),
+        ...(caAcknowledged !== undefined && caAcknowledged !== node.caAcknowledged &&
+          { ca_acknowledged: caAcknowledged }),
+        ...(certHeld !== undefined && certHeld !== node.certHeld && { cert_held: certHeld }),
       };
       if (Object.keys(changed).length > 0) {
         await single(() =>
@@ -199,6 +211,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           cert_serial: Number(cert.serial),
           cert_valid_after: cert.validAfter,
           cert_valid_before: cert.validBefore,
+          cert_authority: cert.authority ?? null,
         }).where("account_id", "=", accountId).where("id", "=", nodeId).execute();
         await append(tx, { ...audit, accountId });
       }),
@@ -235,12 +248,11 @@ export function createSqlStore(db: Kysely<Tables>): Store {
     candidates: (accountId, target) =>
       single(async () => {
         const { rows } = await db.executeQuery(candidatesQuery(hot, accountId, target));
-        return rows.map(({ id, name, addr, hostKey, lastSeenAt }): Candidate => ({
-          id,
-          name,
-          addr,
-          hostKey,
-          lastSeenAt: seen.latest(id, lastSeenAt),
+        return rows.map((row): Candidate => ({
+          ...row,
+          lastSeenAt: seen.latest(row.id, row.lastSeenAt),
+          caAcknowledged: row.caAcknowledged ?? undefined,
+          certHeld: row.certHeld ?? undefined,
         }));
       }),
 
@@ -276,6 +288,26 @@ export function createSqlStore(db: Kysely<Tables>): Store {
 
     recordSessions: (node, reports, now) =>
       transaction((tx) => recordReports(tx, node, reports, now)),
+
+    caVersion: () => single(() => readCaVersion(db)),
+    caSteps: () => single(() => readCaSteps(db)),
+    caText: () => single(() => readCaText(db)),
+
+    putCaText: (text, audit) =>
+      transaction(async (tx) => {
+        const written = await writeCaText(tx, text);
+        if (written) await append(tx, audit);
+        return written;
+      }),
+
+    addCaSteps: (steps, text, audit) =>
+      transaction(async (tx) => {
+        await insertCaSteps(tx, steps);
+        if (text && !await writeCaText(tx, text)) throw changedMeanwhile();
+        await append(tx, audit);
+      }),
+
+    caNodes: () => single(() => readCaNodes(db, seen)),
 
     reserveSerials: (count, now) =>
       single(async () => {
@@ -345,7 +377,15 @@ const bind = <Row>(query: CompiledQuery<Row>, ...parameters: unknown[]): Compile
 function compileHotQueries(db: Kysely<Tables>) {
   const none = new Uint8Array();
   const candidates = db.selectFrom("nodes")
-    .select(["nodes.id", "name", "addr", "host_key as hostKey", "last_seen_at as lastSeenAt"])
+    .select([
+      "nodes.id",
+      "name",
+      "addr",
+      "host_key as hostKey",
+      "last_seen_at as lastSeenAt",
+      "ca_acknowledged as caAcknowledged",
+      "cert_held as certHeld",
+    ])
     .where("nodes.account_id", "=", "").where("deleted_at", "is", null);
   return {
     ping: db.selectFrom("schema_migrations").select("name").compile(),

@@ -45,6 +45,9 @@ export interface Tables {
     deleted_at: number | null;
     run_spool: string | null;
     run_event: number | null;
+    ca_acknowledged: string | null;
+    cert_authority: string | null;
+    cert_held: string | null;
   };
   node_tags: { account_id: string; node_id: string; tag: string; position: number };
   sessions: {
@@ -84,5 +87,14 @@ export interface Tables {
     detail: string;
     hash: Uint8Array;
   };
+  ca_rotations: {
+    kind: string;
+    seq: number;
+    account_id: string | null;
+    step: string;
+    statement: string | null;
+    created_at: number;
+  };
+  ca_store: { id: number; account_id: string | null; version: number; text: string };
   schema_migrations: { name: string; checksum: string; applied_at: number };
 }

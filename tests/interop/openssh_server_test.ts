@@ -175,7 +175,8 @@ Deno.test(
           username: sshd.login,
           certificate: ids.userCertificate({ principals: [sshd.login] }),
           verifyHost: (blob) =>
-            verifyHostCert(blob, { authorities: [ids.hostCa], nodeId: HOST_NAME, now: Date.now() }).key,
+            verifyHostCert(blob, { authorities: [ids.hostCa], nodeId: HOST_NAME, now: Date.now() })
+              .key,
         }),
         {
           code: name === "not yet valid"

@@ -2,32 +2,37 @@ import { type DispatchAnswer, DispatchRequest } from "../../api/dispatch.ts";
 import { OpenboxError } from "../../errors.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
 import { certificateLine } from "../../ssh/certificate.ts";
-import { fingerprint } from "../../ssh/key.ts";
-import type { Target } from "../../store/store.ts";
+import { authorizedLine, fingerprint } from "../../ssh/key.ts";
+import type { CaKnown, Target } from "../../store/store.ts";
+import { caLocked } from "../ca.ts";
+import { isCaughtUp, nodeAuthority, userSigningKey } from "../ca_state.ts";
 import { findNode } from "../find_node.ts";
 import { parseKeyLine } from "../key_line.ts";
 import { TooMany } from "../rate_limit.ts";
 import { userRoute } from "../route.ts";
 import { placeSession } from "../session_place.ts";
-import { caLines } from "./whoami.ts";
+import { caChain, caLines } from "./whoami.ts";
 
 /** Which node, and a certificate for one call on it. */
 export const dispatch = userRoute(
   { method: "POST", path: "/v1/dispatch", body: DispatchRequest },
   async (call, user, control) => {
-    const { authority, store, clock, dispatches } = control;
+    const { store, clock, dispatches } = control;
     const wait = dispatches.take(user.id);
     if (wait > 0) throw new TooMany("Too many calls at once by this user", wait);
     const key = parseKeyLine(call.body.client_pubkey);
     const { isolation } = call.body;
     if (isolation !== undefined) parseIsolation(isolation); // what no agent takes gets no certificate
     const target = readTarget(call.body), session = call.body.session_id || undefined;
+    const ca = await control.ca.now();
+    if (ca.locked) throw caLocked(); // before a session is bound
+    const finder = { ...control, isReady: (node: CaKnown) => isCaughtUp(ca.state, node) };
     const place = session === undefined
-      ? { node: await findNode(user.accountId, target, control), isolation, created: false }
-      : await placeSession(user, session, { target, isolation }, call, control);
+      ? { node: await findNode(user.accountId, target, finder), isolation, created: false }
+      : await placeSession(user, session, { target, isolation }, call, finder);
     const { node } = place;
     const now = clock.now();
-    const certificate = await authority.issueUserCert({
+    const certificate = await ca.authority(userSigningKey(ca.state, node)).issueUserCert({
       key,
       userId: user.id,
       userName: user.name,
@@ -51,17 +56,18 @@ export const dispatch = userRoute(
         },
       }),
     ]);
-    const keys = caLines(authority.publicKeys);
+    const keys = caLines(ca.pair);
     const body: DispatchAnswer = {
       node_id: node.id,
       node_name: node.name,
       addr: node.addr,
       host_pubkey: node.hostKey,
-      ca_pubkey: keys.host_ca_pubkey,
+      ca_pubkey: authorizedLine(nodeAuthority(ca.state, node)),
       user_cert: certificateLine(certificate.blob),
       principal: user.name,
       session_created: place.created,
       ...keys,
+      ...caChain(ca),
       server_time: Math.floor(now / 1000),
       isolation: place.isolation ?? "native",
     };

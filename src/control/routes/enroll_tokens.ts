@@ -8,11 +8,11 @@ import { userRoute } from "../route.ts";
 /** A token that lets one machine become a node, with these tags. */
 export const createEnrollToken = userRoute(
   { method: "POST", path: "/v1/enroll-tokens", body: EnrollTokenRequest },
-  async (call, user, { store, authority, clock, publicUrl }) => {
+  async (call, user, { store, ca, clock, publicUrl }) => {
     const { tags, ttl_seconds } = call.body;
     const { min, max } = ENROLL_TTL_SECONDS;
     const ttlSeconds = Math.min(max, Math.max(min, ttl_seconds));
-    const secret = new Secret(newEnrollSecret()), { fingerprint } = authority;
+    const secret = new Secret(newEnrollSecret()), { fingerprint } = await ca.now();
     const createdAt = clock.now(), expiresAt = createdAt + ttlSeconds * 1000;
     await store.addEnrollToken(
       {

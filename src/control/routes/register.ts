@@ -7,10 +7,12 @@ import { Secret } from "../../secret.ts";
 import { authorizedLine } from "../../ssh/key.ts";
 import { checkNodeAddress } from "../address_policy.ts";
 import { enrollAnew } from "../authenticate.ts";
+import { caLocked } from "../ca.ts";
+import { pairOf } from "../ca_state.ts";
 import { issueHostCert } from "../host_cert.ts";
 import { parseKeyLine } from "../key_line.ts";
 import { enrollRoute } from "../route.ts";
-import { caLines } from "./whoami.ts";
+import { caChain, caLines } from "./whoami.ts";
 
 /**
  * A machine becomes a node. What can be refused without the token is refused first, so that it is not
@@ -19,17 +21,21 @@ import { caLines } from "./whoami.ts";
 export const register = enrollRoute(
   { method: "POST", path: "/v1/nodes/register", body: RegisterRequest },
   async (call, control) => {
-    const { authority, store, clock, loopback } = control;
+    const { store, clock, loopback } = control;
     const { enroll_token, proof, name, addr, os, arch } = call.body;
     if (proof === undefined) throw outdated(call.origin);
     const hostKey = parseKeyLine(call.body.host_pubkey);
     checkNodeAddress(addr, { loopback });
+    const ca = await control.ca.now();
+    if (ca.locked) throw caLocked();
 
     const given = parseEnrollToken(enroll_token);
+    // of the CA of now, or of before a rotation that came after the token was made
+    const pinned = given && pairOf(given.fingerprint, ca.state);
     // what is no token of this CA goes the same way as a wrong one, to an end that is the same
-    const token: EnrollToken = given?.fingerprint === authority.fingerprint
+    const token: EnrollToken = given && pinned
       ? given
-      : { secret: new Secret(enroll_token), fingerprint: authority.fingerprint };
+      : { secret: new Secret(enroll_token), fingerprint: ca.fingerprint };
     const proven = verifyEnrollProof(proof, token, hostKey);
     if (token === given && !proven) throw unproven();
 
@@ -50,15 +56,16 @@ export const register = enrollRoute(
       actor: nodeId,
     });
     const enrolled = { ...node, hostKey: authorizedLine(hostKey) };
-    const hostCert = await issueHostCert(enrolled, call, control);
+    const hostCert = await issueHostCert(enrolled, call, ca, control);
     log("control").info("node enrolled", { node: node.id, name, addr, tags: node.tags });
-    const keys = caLines(authority.publicKeys);
+    const keys = caLines(pinned ?? ca.pair);
     const body: RegisterAnswer = {
       node_id: node.id,
       host_cert: hostCert,
       ca_pubkey: keys.user_ca_pubkey,
       node_token: nodeToken.reveal(),
       ...keys,
+      ...caChain(ca),
       account_id: node.accountId,
       tags: [...node.tags],
     };

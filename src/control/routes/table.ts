@@ -1,5 +1,6 @@
 /** Every call there is. A route that is not in this list cannot be reached. */
 import type { Route } from "../route.ts";
+import { getCa, rotateCa, sealCa, unsealCa } from "./ca.ts";
 import { dispatch } from "./dispatch.ts";
 import { createEnrollToken } from "./enroll_tokens.ts";
 import { health, root } from "./health.ts";
@@ -23,4 +24,8 @@ export const ROUTES: readonly Route[] = [
   register,
   heartbeat,
   dispatch,
+  getCa,
+  rotateCa,
+  sealCa,
+  unsealCa,
 ];
