@@ -2,6 +2,7 @@
 import { buildRouteMap } from "@stricli/core";
 import { command, type Context } from "./command.ts";
 import type { AgentFlags } from "./commands/agent.ts";
+import type { PassphraseFlags, RotateFlags } from "./commands/ca.ts";
 import type { ControlFlags } from "./commands/control.ts";
 import type { LoginFlags } from "./commands/login.ts";
 import type { NodeTagFlags, NodeTokenFlags } from "./commands/node.ts";
@@ -159,6 +160,66 @@ const caKeygen = command<JsonFlags>({
   load: async () => (await import("./commands/ca_keygen.ts")).caKeygen,
 });
 
+const passphraseFile = textFlag("FILE", "File with the passphrase; - is stdin");
+
+const caStatus = command<JsonFlags>({
+  brief: "Show the CA: its keys, its rotation, and which nodes have yet to follow",
+  parameters: { flags: { json: JSON_FLAG } },
+  load: async () => (await import("./commands/ca.ts")).caStatus,
+});
+
+const caSeal = command<PassphraseFlags>({
+  brief: "Put the CA's keys under a passphrase",
+  about:
+    `The passphrase is asked for without echo, or read from --passphrase-file, OPENBOX_CA_PASSPHRASE or stdin. After its next start the control plane issues no certificate until \`openbox ca unseal\`.
+
+Examples:
+  openbox ca seal
+  openbox ca seal --passphrase-file passphrase`,
+  parameters: { flags: { passphraseFile, json: JSON_FLAG } },
+  load: async () => (await import("./commands/ca.ts")).caSeal,
+});
+
+const caUnseal = command<PassphraseFlags>({
+  brief: "Tell a control plane that started sealed the passphrase of its CA",
+  about: `Examples:
+  openbox ca unseal
+  pass show openbox-ca | openbox ca unseal --passphrase-file -`,
+  parameters: { flags: { passphraseFile, json: JSON_FLAG } },
+  load: async () => (await import("./commands/ca.ts")).caUnseal,
+});
+
+const caRotate = command<RotateFlags, [string?]>({
+  brief: "Replace the CA's keys, in steps that cut nobody off, or at once",
+  about:
+    `init announces the next key. update signs with it, for every node that knows it. finish drops the old one. rollback, before that, drops the next one. Each step waits until the nodes that are online have followed. Logins and nodes follow by themselves.
+
+Examples:
+  openbox ca rotate init
+  openbox ca status                       # which nodes have yet to follow
+  openbox ca rotate update && sleep 60 && openbox ca rotate finish
+  openbox ca rotate --emergency --user    # the user CA's key was copied: at once`,
+  parameters: {
+    flags: {
+      host: switchFlag("Only the host CA: who answers"),
+      user: switchFlag("Only the user CA: who calls"),
+      emergency: switchFlag("A new key at once; nodes are offline until their next heartbeat"),
+      force: switchFlag("Also where nodes have not followed; they are offline until they do"),
+      json: JSON_FLAG,
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [{
+        ...argument("STEP", "init, update, finish or rollback", {
+          proposeCompletions: () => Promise.resolve(["init", "update", "finish", "rollback"]),
+        }),
+        optional: true,
+      }],
+    },
+  },
+  load: async () => (await import("./commands/ca.ts")).caRotate,
+});
+
 const version = command<JsonFlags>({
   brief: "Show the version",
   parameters: { flags: { json: JSON_FLAG } },
@@ -194,7 +255,11 @@ Examples:
       addr: textFlag("ADDR", "Listen there (default 127.0.0.1:8080; PORT after OPENBOX_ADDR)"),
       url: textFlag("URL", "The address that others use (OPENBOX_PUBLIC_URL)"),
       db: textFlag("FILE", "The database (default control/openbox.db in the home)"),
-      ca: textFlag("FILE", "The CA keys, as `openbox ca-keygen` prints them (or OPENBOX_CA_KEY)"),
+      ca: textFlag(
+        "FILE",
+        "The CA keys, as `openbox ca-keygen` prints them (or OPENBOX_CA_KEY); `database` keeps them sealed there",
+      ),
+      caPassphraseFile: textFlag("FILE", "What the CA is sealed with (or OPENBOX_CA_PASSPHRASE)"),
       tlsCert: textFlag("FILE", "Serve HTTPS with this certificate, PEM"),
       tlsKey: textFlag("FILE", "The key of --tls-cert, PEM"),
       insecureHttp: switchFlag("Serve plain HTTP to other machines"),
@@ -290,6 +355,10 @@ export const root = buildRouteMap<string, Context>({
     whoami,
     control,
     agent,
+    ca: buildRouteMap<string, Context>({
+      routes: { status: caStatus, rotate: caRotate, seal: caSeal, unseal: caUnseal },
+      docs: { brief: "Show, rotate and seal the CA of a control plane" },
+    }),
     caKeygen,
     completion,
     version,

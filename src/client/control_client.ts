@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { type AbortOptions, abortReason, deadline } from "../abort.ts";
+import { type CaRotateRequest, CaStatus } from "../api/ca.ts";
 import { DispatchAnswer, type DispatchRequest } from "../api/dispatch.ts";
 import { EnrollToken, RegisterAnswer, type RegisterRequest } from "../api/enroll.ts";
 import { ErrorBody } from "../api/error.ts";
@@ -51,6 +52,10 @@ export interface ControlClient extends AsyncDisposable {
   register(request: RegisterRequest, options?: AbortOptions): Promise<RegisterAnswer>;
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
+  caStatus(options?: AbortOptions): Promise<CaStatus>;
+  rotateCa(request: CaRotateRequest, options?: AbortOptions): Promise<CaStatus>;
+  sealCa(passphrase: Secret, options?: AbortOptions): Promise<CaStatus>;
+  unsealCa(passphrase: Secret, options?: AbortOptions): Promise<CaStatus>;
 }
 
 /** What the control plane answered instead of a result. */
@@ -156,6 +161,12 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     heartbeat: (request, options) =>
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
     dispatch: (request, options) => call(DispatchAnswer, "POST", "/v1/dispatch", request, options),
+    caStatus: (options) => call(CaStatus, "GET", "/v1/ca", undefined, options),
+    rotateCa: (request, options) => call(CaStatus, "POST", "/v1/ca/rotate", request, options),
+    sealCa: (passphrase, options) =>
+      call(CaStatus, "POST", "/v1/ca/seal", { passphrase: passphrase.reveal() }, options),
+    unsealCa: (passphrase, options) =>
+      call(CaStatus, "POST", "/v1/ca/unseal", { passphrase: passphrase.reveal() }, options),
     [Symbol.asyncDispose]() {
       client.close();
       return Promise.resolve();

@@ -92,6 +92,11 @@ type NodeRow =
 function hostCert(row: NodeRow): HostCertRecord | undefined {
   const { cert_serial: serial, cert_valid_after: validAfter, cert_valid_before: validBefore } = row;
   if (serial === null || validAfter === null || validBefore === null) return undefined;
-  const authority = row.cert_authority ?? undefined;
-  return { serial: BigInt(serial), validAfter, validBefore, authority };
+  const authority = row.cert_authority;
+  return {
+    serial: BigInt(serial),
+    validAfter,
+    validBefore,
+    ...(authority !== null && { authority }),
+  };
 }

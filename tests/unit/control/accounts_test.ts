@@ -12,6 +12,9 @@ const BODIES: Readonly<Record<string, (node: string) => unknown>> = {
   "/v1/nodes/heartbeat": (node) => ({ node_id: node, addr: "10.66.66.66:7600" }),
   "/v1/enroll-tokens": () => ({ tags: ["secret-tag"] }),
   "/v1/nodes/register": () => ({}),
+  "/v1/ca/rotate": () => ({ step: "init" }),
+  "/v1/ca/seal": () => ({ passphrase: "somebody else's" }),
+  "/v1/ca/unseal": () => ({ passphrase: "somebody else's" }),
 };
 const KEY = generateKey();
 
