@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
-import { caFingerprint, formatCaKeys, generateCaKeys } from "../../../src/ca/keys.ts";
+import { caFingerprint, formatCaKeys, generateCaKeys, parseCaRing } from "../../../src/ca/keys.ts";
+import { openSealedCa } from "../../../src/ca/seal.ts";
+import type { CaNow } from "../../../src/control/ca.ts";
 import type { Code, OpenboxError } from "../../../src/errors.ts";
 import { Secret } from "../../../src/secret.ts";
 import { generateKey, privatePem } from "../../../src/ssh/key.ts";
+import type { Store } from "../../../src/store/store.ts";
 import { ENTRY } from "../../fixtures/audit_entry.ts";
 import { caHome, openCa, openStore, PASSPHRASE, rotate } from "./ca_world.ts";
 
@@ -203,4 +206,73 @@ Deno.test("ROT-3: what one control plane does to the CA, another on the same dat
   assert.equal((await two.now()).locked, true);
   await two.unseal(new Secret("quite another passphrase"), ENTRY);
   assert.equal((await two.now()).locked, false);
+});
+
+/** The store of a control plane that is killed around the moment in which a step comes on record. */
+const killed = (store: Store, when: "before" | "after"): Store => ({
+  ...store,
+  async addCaSteps(...args) {
+    if (when === "after") await store.addCaSteps(...args);
+    throw new Error("killed");
+  },
+});
+
+Deno.test("ROT-3: a step that is cut off is done or not done, and the next start knows which", async () => {
+  const walk = ["init", "rollback", "init", "update", "finish", "emergency"] as const;
+  for (const passphrase of [undefined, PASSPHRASE]) {
+    await using it = await caHome();
+    await using store = await openStore();
+    const start = (over = store) =>
+      openCa(it.source, over, { passphrase, firstStart: over === store && fresh });
+    let fresh = true;
+    await start();
+    fresh = false;
+    for (const step of walk) {
+      const before = await (await start()).now();
+      await assert.rejects(rotate(await start(killed(store, "before")), step), /killed/);
+      const same = await start(), then = await same.now();
+      assert.deepEqual(then.state, before.state, step);
+      then.authority();
+      // what is in the file is what is trusted, and no key more
+      assert.equal(await keysIn(it.path, passphrase), countOf(then));
+      await assert.rejects(rotate(await start(killed(store, "after")), step), /killed/);
+      const now = await (await start()).now();
+      assert.notDeepEqual(now.state, before.state, step);
+      now.authority();
+      assert.equal(await keysIn(it.path, passphrase), countOf(now));
+      if (passphrase) break; // once is enough: it differs in how the text is written
+    }
+  }
+});
+
+const countOf = ({ state }: CaNow): number => state.host.keys.length + state.user.keys.length;
+
+async function keysIn(path: string, passphrase: Secret | undefined): Promise<number> {
+  const text = await Deno.readTextFile(path);
+  const { host, user } = passphrase
+    ? (await openSealedCa(text, passphrase, path)).ring
+    : parseCaRing(new Secret(text), path);
+  return host.length + user.length;
+}
+
+Deno.test("ROT-4: a key file from before a rotation is refused: it may be the one that was stolen", async () => {
+  await using it = await caHome();
+  await using store = await openStore();
+  const ca = await openCa(it.source, store);
+  const old = await Deno.readTextFile(it.path);
+  await rotate(ca, "emergency");
+  await Deno.writeTextFile(it.path, old);
+  await refuses("bad_file", /older than the database.*backup/, openCa(it.source, store));
+});
+
+Deno.test("keys that were put in their place by hand are a new CA, which can be rotated as well", async () => {
+  await using it = await caHome();
+  await using store = await openStore();
+  await rotate(await openCa(it.source, store), "emergency");
+  const keys = generateCaKeys();
+  await Deno.writeTextFile(it.path, formatCaKeys(keys).reveal());
+  const ca = await openCa(it.source, store, { firstStart: false });
+  assert.equal((await ca.now()).fingerprint, caFingerprint(keys));
+  for (const step of ["init", "update", "finish"] as const) await rotate(ca, step);
+  assert.notEqual((await ca.now()).fingerprint, caFingerprint(keys));
 });
