@@ -68,6 +68,7 @@ export const CODES = {
   ca_locked: [503, UNAVAILABLE],
   database_unavailable: [503, UNAVAILABLE],
   audit_unavailable: [503, UNAVAILABLE],
+  audit_broken: [500, INTERNAL],
   node_offline: [503, UNAVAILABLE],
   node_unreachable: [502, UNAVAILABLE],
   node_timeout: [504, UNAVAILABLE],

@@ -18,7 +18,9 @@ import type { Logins } from "./logins.ts";
 import { type Place, placeInside, placeOnMachine } from "./place.ts";
 import { type AllowedRun, allowRun, type PathLookup } from "./policy.ts";
 import type { AgentRules } from "./rules.ts";
-import { type Ended, logFields, type SessionEnd, tell } from "./run_end.ts";
+import { type Ended, logFields, type SessionEnd, tell, toRunEnded } from "./run_end.ts";
+import type { RunSpool } from "./run_spool.ts";
+import { toldCommand } from "./told_command.ts";
 import { isOurs, readWantedRun, type WantedRun } from "./run_request.ts";
 
 export interface ExecDeps {
@@ -26,6 +28,7 @@ export interface ExecDeps {
   readonly rules: AgentRules;
   readonly lookup: PathLookup;
   readonly sessions: Pick<SessionTable, "enter" | "end">;
+  readonly spool: Pick<RunSpool, "start" | "end">;
   readonly logins: Logins;
   readonly nodeId: string;
   readonly clock: Clock;
@@ -39,7 +42,14 @@ export async function serveChannel(
   deps: ExecDeps,
 ): Promise<void> {
   const { proof: user } = channel, startedAt = deps.clock.now();
+  const known = { user_id: user.userId, serial: String(user.serial) };
+  let told: Promise<number> | undefined;
   const finish = async (ended: Ended, runId?: string, session?: SessionEnd) => {
+    if (told) {
+      const duration_ms = Math.max(0, deps.clock.now() - startedAt);
+      const end = { ...known, run_id: runId ?? null, duration_ms, ...toRunEnded(ended) };
+      deps.spool.end(await told, end);
+    }
     await tell(ended, channel, session);
     log("agent", "run").info("run ended", {
       user: user.userName,
@@ -61,10 +71,20 @@ export async function serveChannel(
       await deps.sessions.end(session!);
       return await finish(SESSION_ENDED, wanted.runId, { created: false, ended: true });
     }
+    told = deps.spool.start({
+      ...known,
+      run_id: wanted.runId ?? null,
+      token_id: null,
+      session: user.session ?? null,
+      isolation: user.isolation ?? wanted.isolation ?? null,
+      login: user.login ?? null,
+      ...toldCommand(wanted.line, deps.rules.toldCommand),
+    });
     using patience = startPatience(channel, wanted, session, deps);
     early = patience.signals;
     const { options } = patience;
     const start = await prepareStart(user, wanted, deps, options);
+    await told; // before anything happens
     if (session) {
       turn = stack.use(await deps.sessions.enter(session, toSessionStart(start), options));
       // a run of a session without a line is refused by checkPermission

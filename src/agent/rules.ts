@@ -10,6 +10,7 @@ import { readTrustedFile } from "../home/private_file.ts";
 import type { Mount } from "../isolation/backend.ts";
 import { type Net, NETS, parseMount, parseSize } from "../isolation/confinement.ts";
 import type { IsolationSpec } from "../isolation/spec.ts";
+import { COMMAND_POLICIES, type CommandPolicy } from "./told_command.ts";
 
 type Kind = IsolationSpec["kind"];
 
@@ -34,6 +35,8 @@ export interface AgentRules {
   readonly trees: readonly string[];
   /** Every container gets the hardened profile. */
   readonly untrusted: boolean;
+  /** What of a command the audit is told. */
+  readonly toldCommand: CommandPolicy;
 }
 
 export interface Caps {
@@ -56,6 +59,7 @@ const DEFAULTS: Omit<AgentRules, "path"> = {
   gpus: true,
   trees: ["/var/lib/machines"],
   untrusted: false,
+  toldCommand: "program",
 };
 
 const MAX_BYTES = 256 * 1024;
@@ -69,7 +73,7 @@ export async function readAgentRules(path: string): Promise<AgentRules> {
 export function parseAgentRules(text: string, path: string): AgentRules {
   const parsed = v.safeParse(RulesFile, parseToml(text, path), { abortEarly: true });
   if (!parsed.success) throw refusal(parsed.issues[0], text, path);
-  const { isolations, run_as, logins, mounts, nets, caps, gpus, docker, nspawn, ...rest } =
+  const { isolations, run_as, logins, mounts, nets, caps, gpus, docker, nspawn, audit, ...rest } =
     parsed.output;
   return {
     path,
@@ -87,6 +91,7 @@ export function parseAgentRules(text: string, path: string): AgentRules {
     gpus: gpus ?? DEFAULTS.gpus,
     trees: nspawn?.trees ?? DEFAULTS.trees,
     untrusted: docker?.untrusted ?? DEFAULTS.untrusted,
+    toldCommand: audit?.command ?? DEFAULTS.toldCommand,
   };
 }
 
@@ -164,6 +169,9 @@ const RulesFile = v.strictObject({
   }, "a table: [caps]")),
   gpus: v.optional(switchValue),
   docker: v.optional(v.strictObject({ untrusted: v.optional(switchValue) }, "a table: [docker]")),
+  audit: v.optional(
+    v.strictObject({ command: v.optional(oneOf(COMMAND_POLICIES)) }, "a table: [audit]"),
+  ),
   nspawn: v.optional(
     v.strictObject(
       { trees: v.optional(v.array(absolutePath, "a list in brackets")) },

@@ -1,5 +1,6 @@
 /** How a run ended, in the forms in which it is told: to our client, to a stock one, to the log. */
 import { type Outcome, OUTCOME_REQUEST } from "../api/run.ts";
+import type { RunEnded } from "../api/run_events.ts";
 import { utf8 } from "../bytes.ts";
 import type { OpenboxError } from "../errors.ts";
 import { escape } from "../escape.ts";
@@ -79,6 +80,14 @@ function toRemoteExit(ended: Ended): RemoteExit {
     case "lost":
       return { kind: "exit", code: NOT_STARTED };
   }
+}
+
+/** As the audit is told. */
+export function toRunEnded(
+  ended: Ended,
+): Pick<RunEnded, "outcome" | "code" | "signal" | "error"> {
+  const { outcome, code, signal, error } = toOutcome(ended, undefined);
+  return { outcome, code, signal: signal ?? null, error: error?.code ?? null };
 }
 
 export function logFields(ended: Ended): Record<string, unknown> {

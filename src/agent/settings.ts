@@ -30,6 +30,8 @@ export interface AgentSettings {
   readonly statePath: string;
   /** Where the sessions' files are. */
   readonly sessionsDir: string;
+  /** Which runs the control plane has not heard of yet. */
+  readonly runsPath: string;
   /** What the node's owner allows. */
   readonly rules: AgentRules;
   readonly server: ServerUrl | undefined;
@@ -70,6 +72,7 @@ export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<
     agentDir: homePaths(host).agentDir,
     statePath: homePaths(host).agentState,
     sessionsDir: homePaths(host).agentSessions,
+    runsPath: homePaths(host).agentRuns,
     rules: await readAgentRules(homePaths(host).agentRules),
     server: server
       ? parseServerUrl(server, flags.server ? "--server" : "OPENBOX_SERVER")

@@ -33,6 +33,8 @@ import { openLogins } from "./logins.ts";
 import { LiveNode } from "./node.ts";
 import { openPathLookup } from "./path_lookup.ts";
 import { requireUsable } from "./policy.ts";
+import { reportRuns } from "./run_reports.ts";
+import { openRunSpool } from "./run_spool.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { sessionFiles } from "./session_files.ts";
 import { createSshLog } from "./ssh_log.ts";
@@ -96,7 +98,8 @@ export async function startAgent(
   const sessions = stack.use(
     await openSessionTable({ records: sessionFiles(settings.sessionsDir), clock }),
   );
-  const deps = { backends, rules, lookup, sessions, logins, nodeId, clock };
+  const spool = stack.use(await openRunSpool(settings.runsPath, { clock }));
+  const deps = { backends, rules, lookup, sessions, spool, logins, nodeId, clock };
   const ending = new AbortController(), running = new Set<Promise<void>>();
   const ssh = createSshServer<VerifiedUser>({
     identity: () => ({ key: node.state.hostKey, certificate: node.state.hostCert.blob }),
@@ -137,9 +140,10 @@ export async function startAgent(
     throw error;
   });
   ended.catch(() => {}); // told by `ended`, to whoever asks
+  const reporting = reportRuns({ control, spool, clock, random: Math.random }, beating.signal);
   stack.defer(async () => {
     beating.abort();
-    await ended.catch(() => {});
+    await Promise.allSettled([ended, reporting]);
   });
 
   if (signal.aborted) throw signal.reason;

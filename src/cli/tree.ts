@@ -1,6 +1,7 @@
 /** The commands of openbox, their flags and their help. What each does is in `commands/`, loaded when it is asked for. */
 import { buildRouteMap } from "@stricli/core";
 import { command, type Context } from "./command.ts";
+import type { AuditFlags, AuditVerifyFlags } from "./commands/audit.ts";
 import type { AgentFlags } from "./commands/agent.ts";
 import type { PassphraseFlags, RotateFlags } from "./commands/ca.ts";
 import type { ControlFlags } from "./commands/control.ts";
@@ -150,6 +151,43 @@ const sessionEnd = command<SessionsFlags, [string]>({
     },
   },
   load: async () => (await import("./commands/sessions.ts")).sessionEnd,
+});
+
+const audit = command<AuditFlags>({
+  brief: "Show who did what: the last records, or those since a time",
+  about: `A record a line, the newest last; with --json each is a JSON object on a line of its own.
+
+Examples:
+  openbox audit --follow
+  openbox audit --since 7d --json | jq -r 'select(.outcome == "denied")'
+  openbox audit verify`,
+  parameters: {
+    flags: {
+      since: textFlag("TIME", "From then on: 2h, 7d, or a date such as 2026-01-31"),
+      limit: textFlag("N", "At most so many (default 100, with --since all)"),
+      follow: switchFlag("Go on with what happens from now on"),
+      json: JSON_FLAG,
+    },
+    aliases: { f: "follow" },
+  },
+  load: async () => (await import("./commands/audit.ts")).audit,
+});
+
+const auditVerify = command<AuditVerifyFlags>({
+  brief: "Check that no record was changed, moved or taken away",
+  about:
+    `The first record that is not as it was written is named, and the exit code is 1. With --head it is held against a head that you wrote down before, so that records taken from the end are found too.
+
+Examples:
+  openbox audit verify
+  openbox audit verify --head 1042:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`,
+  parameters: {
+    flags: {
+      head: textFlag("SEQ:HASH", "A head of the audit that was written down before"),
+      json: JSON_FLAG,
+    },
+  },
+  load: async () => (await import("./commands/audit.ts")).auditVerify,
 });
 
 const caKeygen = command<JsonFlags>({
@@ -349,6 +387,11 @@ export const root = buildRouteMap<string, Context>({
     session: buildRouteMap<string, Context>({
       routes: { end: sessionEnd },
       docs: { brief: "End a session" },
+    }),
+    audit: buildRouteMap<string, Context>({
+      routes: { show: audit, verify: auditVerify },
+      defaultCommand: "show",
+      docs: { brief: "Show and check the record of who did what" },
     }),
     login,
     logout,

@@ -4,12 +4,14 @@
  */
 import * as v from "valibot";
 import { type AbortOptions, abortReason, deadline } from "../abort.ts";
+import { type AuditHead, AuditPage, type AuditRecord, AuditVerdict } from "../api/audit.ts";
 import { type CaRotateRequest, CaStatus } from "../api/ca.ts";
 import { DispatchAnswer, type DispatchRequest } from "../api/dispatch.ts";
 import { EnrollToken, RegisterAnswer, type RegisterRequest } from "../api/enroll.ts";
 import { ErrorBody } from "../api/error.ts";
 import { HeartbeatAnswer, type HeartbeatRequest } from "../api/heartbeat.ts";
 import { Node, NodeList, type NodePatch } from "../api/nodes.ts";
+import type { RunEvents } from "../api/run_events.ts";
 import { type Session, SessionList } from "../api/sessions.ts";
 import { Whoami } from "../api/whoami.ts";
 import { concat, text } from "../bytes.ts";
@@ -51,11 +53,26 @@ export interface ControlClient extends AsyncDisposable {
   ): Promise<EnrollToken>;
   register(request: RegisterRequest, options?: AbortOptions): Promise<RegisterAnswer>;
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
+  reportRuns(events: RunEvents, options?: AbortOptions): Promise<void>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
   caStatus(options?: AbortOptions): Promise<CaStatus>;
   rotateCa(request: CaRotateRequest, options?: AbortOptions): Promise<CaStatus>;
   sealCa(passphrase: Secret, options?: AbortOptions): Promise<CaStatus>;
   unsealCa(passphrase: Secret, options?: AbortOptions): Promise<CaStatus>;
+  audit(query: AuditQuery, options?: AbortOptions): Promise<readonly AuditRecord[]>;
+  /** Takes a second for some 100,000 records. */
+  verifyAudit(
+    request: { readonly kept: AuditHead | undefined },
+    options?: AbortOptions,
+  ): Promise<AuditVerdict>;
+}
+
+/** The first `limit` records behind `after`, or the last ones; `since` is in epoch seconds. */
+export interface AuditQuery {
+  readonly after?: number;
+  readonly newest?: boolean;
+  readonly limit: number;
+  readonly since?: number;
 }
 
 /** What the control plane answered instead of a result. */
@@ -75,6 +92,8 @@ export class ControlError extends OpenboxError {
 }
 
 const DEADLINE_MS = 10_000;
+/** For a hundred million records. */
+const VERIFY_MS = 15 * 60_000;
 /** Some thousand nodes; an answer beyond it is no answer of a control plane. */
 const MAX_ANSWER = 8 * 1024 * 1024;
 
@@ -96,9 +115,9 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     path: string,
     body: unknown,
     { signal }: AbortOptions = {},
+    ms = options.deadlineMs ?? DEADLINE_MS,
   ): Promise<v.InferOutput<T>> {
     await using _watch = options.watch?.();
-    const ms = options.deadlineMs ?? DEADLINE_MS;
     using limit = deadline(ms, () => unreachable(server, `no answer within ${ms / 1000} s`), {
       signal,
     });
@@ -160,6 +179,7 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       call(RegisterAnswer, "POST", "/v1/nodes/register", request, options),
     heartbeat: (request, options) =>
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
+    reportRuns: (events, options) => call(v.undefined(), "POST", "/v1/nodes/runs", events, options),
     dispatch: (request, options) => call(DispatchAnswer, "POST", "/v1/dispatch", request, options),
     caStatus: (options) => call(CaStatus, "GET", "/v1/ca", undefined, options),
     rotateCa: (request, options) => call(CaStatus, "POST", "/v1/ca/rotate", request, options),
@@ -167,6 +187,13 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       call(CaStatus, "POST", "/v1/ca/seal", { passphrase: passphrase.reveal() }, options),
     unsealCa: (passphrase, options) =>
       call(CaStatus, "POST", "/v1/ca/unseal", { passphrase: passphrase.reveal() }, options),
+    async audit(query, options) {
+      const given = Object.entries(query).filter(([, value]) => value !== undefined);
+      const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+      return (await call(AuditPage, "GET", `/v1/audit?${search}`, undefined, options)).records;
+    },
+    verifyAudit: (request, options) =>
+      call(AuditVerdict, "POST", "/v1/audit/verify", request, options, VERIFY_MS),
     [Symbol.asyncDispose]() {
       client.close();
       return Promise.resolve();

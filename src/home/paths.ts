@@ -13,6 +13,7 @@ export interface HomePaths {
   readonly bootstrapToken: string;
   readonly agentDir: string;
   readonly agentState: string;
+  readonly agentRuns: string;
   readonly agentRules: string;
   readonly agentSessions: string;
 }
@@ -47,6 +48,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get agentRules() {
       return at("agent/agent.toml");
+    },
+    get agentRuns() {
+      return at("agent/runs.jsonl");
     },
     get agentSessions() {
       return at("agent/sessions");

@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Transaction } from "kysely";
+import { OpenboxError } from "../errors.ts";
 import type { Tables } from "./tables.ts";
 
 /** Every act that is recorded. The list is fixed: `openbox audit` and the readers of exports rely on it. */
@@ -31,6 +32,7 @@ export const AUDIT_ACTIONS = [
   "dispatch",
   "run.start",
   "run.end",
+  "run.gap",
   "session.bind",
   "session.unbind",
   "session.lost",
@@ -113,8 +115,26 @@ export interface AuditWriter {
   uptimeMs(): number;
 }
 
-/** Writes them behind the head, in their order. The caller's transaction must be the only one that appends now. */
+/**
+ * Writes them behind the head, in their order. The caller's transaction must be the only one that appends
+ * now. Throws `audit_unavailable`, so that what was to be told does not happen.
+ */
 export async function appendAudit(
+  tx: Transaction<Tables>,
+  writer: AuditWriter,
+  entries: readonly AuditEntry[],
+): Promise<void> {
+  try {
+    await append(tx, writer, entries);
+  } catch (cause) {
+    throw new OpenboxError("audit_unavailable", "The audit takes no record, so nothing was done", {
+      hint: "try again; the control plane's log says why",
+      cause,
+    });
+  }
+}
+
+async function append(
   tx: Transaction<Tables>,
   writer: AuditWriter,
   entries: readonly AuditEntry[],

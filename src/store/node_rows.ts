@@ -77,6 +77,7 @@ export function enrolledNode(row: NodeRow): EnrolledNode {
     hostCert: hostCert(row),
     caAcknowledged: row.ca_acknowledged ?? undefined,
     certHeld: row.cert_held ?? undefined,
+    storedSeenAt: row.last_seen_at,
     deletedAt: row.deleted_at ?? undefined,
   };
 }
@@ -87,7 +88,8 @@ type NodeRow =
     "account_id" | "id" | "name" | "addr" | "host_key" | "version" | "boot_id"
   >
   & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">
-  & Pick<Tables["nodes"], "ca_acknowledged" | "cert_authority" | "cert_held">;
+  & Pick<Tables["nodes"], "ca_acknowledged" | "cert_authority" | "cert_held">
+  & { readonly last_seen_at: number };
 
 function hostCert(row: NodeRow): HostCertRecord | undefined {
   const { cert_serial: serial, cert_valid_after: validAfter, cert_valid_before: validBefore } = row;

@@ -156,13 +156,20 @@ const ENDED_MS = 24 * 3600_000;
 /** Below this a time has not changed: what is idle is reported with each beat. */
 const SAME_MS = 5_000;
 
-/** Writes what is new, and returns what the node has and nobody is bound to. */
+/** Of what a node said: what it has and nobody is bound to, and what it has no more. */
+export interface Reported {
+  readonly orphans: SessionRef[];
+  readonly gone: (SessionRef & { readonly state: "lost" | "ended" })[];
+}
+
+/** Writes what is new. */
 export async function recordReports(
   tx: Tx,
   { accountId, id: nodeId }: EnrolledNode,
   reports: readonly SessionReport[],
   now: number,
-): Promise<SessionRef[]> {
+): Promise<Reported> {
+  const gone: Reported["gone"] = [];
   const told = new Map(reports.map((report) => [sessionRefId(report), report]));
   const bound = await tx.selectFrom("sessions")
     .select(["user_id", "name", "state", "last_exit", "last_used_at"])
@@ -185,6 +192,10 @@ export async function recordReports(
         .where("user_id", "=", row.user_id).where("name", "=", row.name).execute();
     }
     if (same) continue;
+    const { state } = change;
+    if (state !== row.state && (state === "lost" || state === "ended")) {
+      gone.push({ userId: row.user_id, name: row.name, state });
+    }
     await tx.updateTable("sessions").set(change).where("account_id", "=", accountId)
       .where("user_id", "=", row.user_id).where("name", "=", row.name).execute();
   }
@@ -196,5 +207,5 @@ export async function recordReports(
       .where("node_id", "=", nodeId).where("user_id", "=", user_id).where("name", "=", name)
       .execute();
   }
-  return [...orphans.values()].map(({ userId, name }) => ({ userId, name }));
+  return { orphans: [...orphans.values()].map(({ userId, name }) => ({ userId, name })), gone };
 }

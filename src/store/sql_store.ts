@@ -37,6 +37,9 @@ import { verifyAudit } from "./verify_audit.ts";
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
 const FLUSH_BATCH = 500;
 
+/** A node that was not heard for so long comes online: its time is written at once. */
+const NEWS_MS = 60_000;
+
 /** The store owns `db` and closes it. Its schema must be there (`migrate`). */
 export function createSqlStore(db: Kysely<Tables>): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
@@ -194,6 +197,8 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         ...(caAcknowledged !== undefined && caAcknowledged !== node.caAcknowledged &&
           { ca_acknowledged: caAcknowledged }),
         ...(certHeld !== undefined && certHeld !== node.certHeld && { cert_held: certHeld }),
+        // one that comes online is so also after a crash: what is held is not yet written then
+        ...(seen.latest(node.id, node.storedSeenAt) < now - NEWS_MS && { last_seen_at: now }),
       };
       if (Object.keys(changed).length > 0) {
         await single(() =>
@@ -286,8 +291,16 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return removed;
       }),
 
-    recordSessions: (node, reports, now) =>
-      transaction((tx) => recordReports(tx, node, reports, now)),
+    recordSessions: (node, reports, now, audit) =>
+      transaction(async (tx) => {
+        const { orphans, gone } = await recordReports(tx, node, reports, now);
+        for (const { userId, name, state } of gone) {
+          const action = state === "lost" ? "session.lost" : "session.end";
+          const detail = { user: userId };
+          await append(tx, { ...audit, accountId: node.accountId, action, subject: name, detail });
+        }
+        return orphans;
+      }),
 
     caVersion: () => single(() => readCaVersion(db)),
     caSteps: () => single(() => readCaSteps(db)),
@@ -320,23 +333,55 @@ export function createSqlStore(db: Kysely<Tables>): Store {
         return BigInt(rows[0]!.first);
       }),
 
+    recordRunEvents: ({ accountId, id }, spool, events) =>
+      transaction(async (tx) => {
+        const row = await tx.selectFrom("nodes").select(["run_spool", "run_event"])
+          .where("account_id", "=", accountId).where("id", "=", id).executeTakeFirst();
+        const known = row?.run_spool === spool ? row.run_event ?? 0 : 0;
+        const fresh = events.filter(({ n }) => n > known).sort((a, b) => a.n - b.n);
+        if (fresh.length === 0) return;
+        await appendAudit(tx, writer, fresh.map(({ entry }) => ({ ...entry, accountId })));
+        await tx.updateTable("nodes").set({ run_spool: spool, run_event: fresh.at(-1)!.n })
+          .where("account_id", "=", accountId).where("id", "=", id).execute();
+      }),
+
     recordAudit: gatherAudit((entries) => transaction((tx) => appendAudit(tx, writer, entries))),
 
-    auditRecords: (accountId, { after, limit, since, installation = false }) =>
+    auditRecords: (accountId, query) =>
       single(async () => {
-        let query = db.selectFrom("audit").selectAll().where("seq", ">", after)
+        const { after, limit, since, newest = false, installation = false } = query;
+        let wanted = db.selectFrom("audit").selectAll().where("seq", ">", after)
           .where(({ eb }) =>
             installation
               ? eb("account_id", "=", accountId).or("account_id", "is", null)
               : eb("account_id", "=", accountId)
           );
-        if (since !== undefined) query = query.where("at", ">=", since);
-        return (await query.orderBy("seq").limit(limit).execute()).map(auditRecord);
+        if (since !== undefined) wanted = wanted.where("at", ">=", since);
+        const rows = await wanted.orderBy("seq", newest ? "desc" : "asc").limit(limit).execute();
+        return (newest ? rows.reverse() : rows).map(auditRecord);
       }),
 
     auditHead: () => transaction(readHead),
 
     verifyAudit: (options) => single(() => verifyAudit(db, options)),
+
+    namesOf: (accountId, ids) =>
+      single(async () => {
+        if (ids.length === 0) return new Map();
+        const users = db.selectFrom("users").select(["id", "name"])
+          .where("account_id", "=", accountId).where("id", "in", ids);
+        const nodes = db.selectFrom("nodes").select(["id", "name"])
+          .where("account_id", "=", accountId).where("id", "in", ids);
+        const rows = await users.unionAll(nodes).execute();
+        return new Map(rows.map(({ id, name }) => [id, name]));
+      }),
+
+    isFirstAccount: (accountId) =>
+      single(async () => {
+        const first = await db.selectFrom("accounts").select("account_id")
+          .orderBy("created_at").orderBy("account_id").limit(1).executeTakeFirst();
+        return first?.account_id === accountId;
+      }),
 
     flush,
 

@@ -120,6 +120,8 @@ export interface EnrolledNode extends CaKnown {
   readonly version: string | undefined;
   readonly bootId: string | undefined;
   readonly hostCert: HostCertRecord | undefined;
+  /** As the database knows it, at most some seconds late; 0 before the first heartbeat. */
+  readonly storedSeenAt: number;
   /** Set: it was removed, and its agent is to be told. */
   readonly deletedAt: number | undefined;
 }
@@ -181,10 +183,11 @@ export interface Session extends SessionRef {
   readonly nodeSeenAt: number;
 }
 
-/** Which records, at most `limit`, of those behind the record `after`. */
+/** Which records: the first `limit` behind the record `after`, or the last ones. */
 export interface AuditQuery {
   readonly after: number;
   readonly limit: number;
+  readonly newest?: boolean;
   /** Epoch milliseconds. */
   readonly since?: number;
   readonly installation?: boolean;
@@ -275,11 +278,15 @@ export interface Store extends AsyncDisposable {
     options: { readonly ended: boolean; readonly now: number },
     audit: AuditEntry,
   ): Promise<boolean>;
-  /** What the node says of all its sessions; returns those that it is to end. */
+  /**
+   * What the node says of all its sessions; returns those that it is to end. Which were lost or have
+   * ended is told, each as `audit` says it.
+   */
   recordSessions(
     node: EnrolledNode,
     reports: readonly SessionReport[],
     now: number,
+    audit: AuditEntry,
   ): Promise<readonly SessionRef[]>;
 
   /** Another text after each change of what the next two read: cheap, for every request. */
@@ -302,13 +309,28 @@ export interface Store extends AsyncDisposable {
   /** The first of `count` serials that nobody else gets, ever. */
   reserveSerials(count: number, now: number): Promise<bigint>;
 
+  /** What a node tells of its runs: of one spool each number once, in its order. */
+  recordRunEvents(
+    node: EnrolledNode,
+    spool: string,
+    events: readonly { readonly n: number; readonly entry: AuditEntry }[],
+  ): Promise<void>;
   /** Appends what changes nothing else: an answer that was given, a call that was refused. */
   recordAudit(entries: readonly AuditEntry[]): Promise<void>;
   /** In their order; `installation`: with the records that belong to no account. */
   auditRecords(accountId: string, query: AuditQuery): Promise<readonly AuditRecord[]>;
   auditHead(): Promise<AuditHead>;
-  /** Recomputes the whole chain, of all accounts. Rejects with the signal's reason when that aborts. */
-  verifyAudit(options: AbortOptions): Promise<AuditCheck>;
+  /**
+   * Recomputes the whole chain, of all accounts; `kept` are heads that were written down elsewhere, which
+   * must be part of it. Rejects with the signal's reason when that aborts.
+   */
+  verifyAudit(
+    options: AbortOptions & { readonly kept?: readonly AuditHead[] },
+  ): Promise<AuditCheck>;
+  /** Of users and nodes of the account, removed ones too; an unknown id has none. */
+  namesOf(accountId: string, ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** The one that also answers for the installation. */
+  isFirstAccount(accountId: string): Promise<boolean>;
 
   /**
    * Writes the times that were only held: when nodes were heard, and tokens and sessions used. Reads

@@ -2,7 +2,7 @@
 import type { Kysely } from "kysely";
 import type { AbortOptions } from "../abort.ts";
 import { equalBytes } from "../bytes.ts";
-import { auditHash, EMPTY_CHAIN } from "./audit.ts";
+import { auditHash, type AuditHead, EMPTY_CHAIN } from "./audit.ts";
 import type { AuditCheck } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
@@ -12,8 +12,9 @@ const BATCH = 2000;
 /** Goes by the numbers, so that a row that was taken out or put in is found at its place. */
 export async function verifyAudit(
   db: Kysely<Tables>,
-  { signal }: AbortOptions,
+  { signal, kept = [] }: AbortOptions & { readonly kept?: readonly AuditHead[] },
 ): Promise<AuditCheck> {
+  const wanted = new Map(kept.map(({ seq, hash }) => [seq, hash]));
   let head = EMPTY_CHAIN;
   while (true) {
     signal?.throwIfAborted();
@@ -26,9 +27,22 @@ export async function verifyAudit(
       if (!equalBytes(hash, row.hash)) {
         return { head, bad: { seq, why: "it, or the one before, is not as it was written" } };
       }
+      if (!equalBytes(wanted.get(seq) ?? hash, hash)) {
+        return { head, bad: { seq, why: "it is another one than when its hash was written down" } };
+      }
       head = { seq, hash };
     }
-    if (rows.length < BATCH) return { head, bad: undefined };
+    if (rows.length < BATCH) return { head, bad: cutOff(head, kept) };
     await new Promise((resolve) => setTimeout(resolve));
   }
+}
+
+/** The end was taken away: nothing in the chain itself shows it. */
+function cutOff(head: AuditHead, kept: readonly AuditHead[]): AuditCheck["bad"] {
+  const last = Math.max(...kept.map(({ seq }) => seq), 0);
+  if (last <= head.seq) return undefined;
+  return {
+    seq: head.seq + 1,
+    why: `it is missing, with all up to ${last}, whose hash was written down`,
+  };
 }

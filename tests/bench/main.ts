@@ -1,5 +1,6 @@
 // deno-lint-ignore-file no-console
 /** `deno task bench`: what a command, a connection, a byte and a node cost, beside OpenSSH in the same run. */
+import { audit } from "./audit.ts";
 import { commands } from "./commands.ts";
 import { connections } from "./connections.ts";
 import { containers } from "./containers.ts";
@@ -8,6 +9,7 @@ import { keystrokes } from "./keystrokes.ts";
 import { memory } from "./memory.ts";
 import { nspawn } from "./nspawn.ts";
 import { startOpenSsh } from "./openssh.ts";
+import { registry } from "./registry.ts";
 import { sessions } from "./sessions.ts";
 import { formatTable, type Row } from "./stats.ts";
 import { throughput } from "./throughput.ts";
@@ -32,6 +34,8 @@ const SECTIONS: Record<string, (bench: Bench) => Promise<Row[]>> = {
   throughput,
   connections,
   dispatches,
+  registry,
+  audit,
   slope: memory.slope,
 };
 

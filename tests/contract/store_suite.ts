@@ -334,16 +334,26 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
       await store.bindSession(user, name, { nodeId, isolation: "native" }, NOW, ENTRY);
     }
     const report = { userId: user.id, lastExit: 3, state: "idle" } as const;
-    await store.recordSessions(node, [
-      { ...report, name: "old", idleMs: 50_000 },
-      { ...report, name: "new", idleMs: 10_000 },
-    ], NOW + HOUR);
+    await store.recordSessions(
+      node,
+      [
+        { ...report, name: "old", idleMs: 50_000 },
+        { ...report, name: "new", idleMs: 10_000 },
+      ],
+      NOW + HOUR,
+      ENTRY,
+    );
     const listed = await store.sessions(user);
     assert.deepEqual(
       listed.map(({ name, state, lastExit, lastUsedAt }) => [name, state, lastExit, lastUsedAt]),
       [["new", "idle", 3, NOW + HOUR - 10_000], ["old", "idle", 3, NOW + HOUR - 50_000]],
     );
-    await store.recordSessions(node, [{ ...report, name: "new", idleMs: 0 }], NOW + 2 * HOUR);
+    await store.recordSessions(
+      node,
+      [{ ...report, name: "new", idleMs: 0 }],
+      NOW + 2 * HOUR,
+      ENTRY,
+    );
     assert.deepEqual((await store.sessions(user)).map(({ state }) => state), ["idle", "ended"]);
   });
 
@@ -352,9 +362,9 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const node = (await store.nodeByToken(new Secret("token of a")))!;
     await store.bindSession(user, "build", { nodeId, isolation: "native" }, NOW, ENTRY);
     const report = { userId: user.id, name: "build", idleMs: 0, lastExit: 0 } as const;
-    await store.recordSessions(node, [{ ...report, state: "idle" }], NOW);
+    await store.recordSessions(node, [{ ...report, state: "idle" }], NOW, ENTRY);
     const namesAfter = async (ms: number) => {
-      await store.recordSessions(node, [], NOW + ms);
+      await store.recordSessions(node, [], NOW + ms, ENTRY);
       return (await store.sessions(user)).map(({ name }) => name);
     };
     assert.deepEqual(await namesAfter(1), ["build"]);
@@ -370,10 +380,15 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const lost = Array.from({ length: 999 }, (_, i) => `s${i}`);
     for (const name of [...lost, "over"]) await bind(name);
     const report = { userId: user.id, idleMs: 0, lastExit: 0, state: "lost" } as const;
-    await store.recordSessions(node, [...lost, "over"].map((name) => ({ ...report, name })), NOW);
+    await store.recordSessions(
+      node,
+      [...lost, "over"].map((name) => ({ ...report, name })),
+      NOW,
+      ENTRY,
+    );
     await refuses("quota", bind("more"));
     assert.equal((await store.sessions(user)).length, 1000);
-    await store.recordSessions(node, lost.map((name) => ({ ...report, name })), NOW);
+    await store.recordSessions(node, lost.map((name) => ({ ...report, name })), NOW, ENTRY);
     assert.equal((await bind("more")).created, true);
     assert.equal((await store.sessions(user)).some(({ name }) => name === "over"), false);
   });
@@ -392,9 +407,9 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
       await refuses("conflict", store.bindSession(user, "build", place, NOW, ENTRY));
       const mine = { userId: user.id, name: "build" };
       const report = { ...mine, idleMs: 0, lastExit: undefined, state: "busy" } as const;
-      assert.deepEqual(await store.recordSessions(node, [report], NOW), [mine]);
-      assert.deepEqual(await store.recordSessions(node, [report], NOW), [mine]);
-      assert.deepEqual(await store.recordSessions(node, [], NOW), []);
+      assert.deepEqual(await store.recordSessions(node, [report], NOW, ENTRY), [mine]);
+      assert.deepEqual(await store.recordSessions(node, [report], NOW, ENTRY), [mine]);
+      assert.deepEqual(await store.recordSessions(node, [], NOW, ENTRY), []);
       assert.equal((await store.bindSession(user, "build", place, NOW, ENTRY)).created, true);
     },
   );
@@ -481,6 +496,31 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const found = await store.auditRecords(accountId, { after: 0, limit: 10, since: NOW + 1 });
     assert.deepEqual(found.map(({ at }) => at), [NOW + 1, NOW + 2]);
   });
+
+  test(
+    "STO-17: that a node comes online is written at once, its later beats are held",
+    async (store, user) => {
+      await addEnrollToken(store, user, "s");
+      const token = new Secret("obn_s");
+      await store.registerNode(registration("s", { nodeToken: token }), ENTRY);
+      const beat = async (now: number) => {
+        const node = (await store.nodeByToken(token))!;
+        await store.recordBeat(node, {
+          addr: undefined,
+          version: undefined,
+          bootId: undefined,
+          now,
+        });
+        return (await store.nodeByToken(token))!.storedSeenAt;
+      };
+      assert.equal(await beat(NOW), NOW);
+      assert.equal(await beat(NOW + 30_000), NOW);
+      assert.equal(await beat(NOW + 60_000), NOW);
+      await store.flush();
+      assert.equal(await beat(NOW + 90_000), NOW + 60_000);
+      assert.equal(await beat(NOW + HOUR), NOW + HOUR);
+    },
+  );
 }
 
 export const userToken = (token: Secret) => ({

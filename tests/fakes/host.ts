@@ -15,6 +15,8 @@ export interface FakeHostOptions {
   readonly cwd?: string;
   readonly clock?: Clock;
   readonly signal?: AbortSignal;
+  /** Hears of what is written to stdout. */
+  readonly onOutput?: (text: string) => void;
 }
 
 export interface FakeHost extends Host {
@@ -30,8 +32,10 @@ export class FakeOutput implements Output {
   readonly #columns: number | undefined;
   /** Set it and the next write fails as on a closed pipe. */
   broken = false;
-  constructor(terminal: boolean, columns: number | undefined) {
+  readonly #onWrite: (text: string) => void;
+  constructor(terminal: boolean, columns?: number, onWrite: (text: string) => void = () => {}) {
     this.#terminal = terminal;
+    this.#onWrite = onWrite;
     this.#columns = columns;
   }
   isTerminal(): boolean {
@@ -43,6 +47,7 @@ export class FakeOutput implements Output {
   write(bytes: Uint8Array): Promise<void> {
     if (this.broken) return Promise.reject(new BrokenPipe());
     this.#parts.push(bytes.slice());
+    this.#onWrite(text(bytes));
     return Promise.resolve();
   }
   bytes(): Uint8Array {
@@ -58,7 +63,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
     ? utf8(options.stdin)
     : options.stdin ?? new Uint8Array();
   let at = 0;
-  const out = new FakeOutput(options.stdoutTerminal ?? false, options.columns);
+  const out = new FakeOutput(options.stdoutTerminal ?? false, options.columns, options.onOutput);
   const err = new FakeOutput(options.stderrTerminal ?? false, options.columns);
   const env: Record<string, string> = { ...options.env };
   const handlers: [HostSignal, () => void][] = [];

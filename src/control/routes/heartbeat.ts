@@ -33,7 +33,12 @@ export const heartbeat = nodeRoute(
       now,
     });
     if (moved) log("control").info("node moved", { node: node.id, from: node.addr, to: addr });
-    const ends = await store.recordSessions(node, sessions.map(fromApi), now);
+    const ends = await store.recordSessions(
+      node,
+      sessions.map(fromApi),
+      now,
+      call.audit("session.end"),
+    );
     const ca = await control.ca.now();
     // a node lives on while the CA is sealed; its certificate has ten days for that
     const renew = holds !== undefined && !ca.locked &&

@@ -50,6 +50,8 @@ const PROGRAMS: Record<string, FakeProgram> = {
 
 interface World {
   readonly backend: FakeBackend;
+  /** What the audit was told. */
+  readonly told: readonly Record<string, unknown>[];
   readonly clock: FakeClock;
   readonly stopping: AbortController;
   readonly fake: FakeChannel<VerifiedUser>;
@@ -104,6 +106,7 @@ async function serve(asked: Asked): Promise<World> {
   const backend = fakeBackend(PROGRAMS, {
     directories: ["/root", "/root/sub", "/srv", "/home/build"],
   });
+  const told: Record<string, unknown>[] = [];
   const clock = new FakeClock(NOW), stopping = new AbortController();
   const deps: ExecDeps = {
     backends: [backend, ...inside],
@@ -115,6 +118,10 @@ async function serve(asked: Asked): Promise<World> {
       find: (path) => Promise.resolve(FILES[path]),
     },
     sessions,
+    spool: {
+      start: (run) => Promise.resolve(told.push({ ...run, kind: "start" })),
+      end: (start, how) => void told.push({ ...how, start, kind: "end" }),
+    },
     logins: {
       own: LOGIN,
       find: (name) => Promise.resolve({ login: name === "build" ? BUILD : LOGIN, path: PATH }),
@@ -126,6 +133,7 @@ async function serve(asked: Asked): Promise<World> {
   const served = serveChannel(fake.channel, deps);
   return {
     backend,
+    told,
     clock,
     stopping,
     fake,
@@ -460,4 +468,38 @@ Deno.test("what a caller may name cannot move the cursor of a stock client", asy
   await served;
   // deno-lint-ignore no-control-regex
   assert.doesNotMatch(fake.written("stderr"), /\u001b/);
+});
+
+Deno.test("AUD-2: a run is told once when it starts and once when it ends, without its output", async () => {
+  const { told, outcome } = await serve({
+    line: "fail --password=hush",
+    cert: { session: undefined },
+  });
+  await outcome();
+  assert.equal(told.length, 2);
+  const [start, end] = told;
+  assert.deepEqual([start!.kind, start!.run_id, start!.program], ["start", "run_1", "fail"]);
+  assert.match(String(start!.command_sha256), /^[0-9a-f]{64}$/);
+  assert.deepEqual([end!.kind, end!.start, end!.outcome], ["end", 1, "exit"]);
+  assert.doesNotMatch(JSON.stringify(told), /hush/);
+});
+
+Deno.test("AUD-2: a run that may not start is told as one that did not", async () => {
+  const { told, outcome } = await serve({ header: { cwd: "missing" } });
+  await outcome();
+  const { outcome: how, error, code } = told.at(-1)!;
+  assert.deepEqual([how, error, code], ["not_started", "bad_directory", 255]);
+});
+
+Deno.test("what the audit is told of a command is the owner's to say", async () => {
+  const told = async (policy: string) => {
+    const world = await serve({ line: "true", rules: `[audit]\ncommand = "${policy}"` });
+    await world.outcome();
+    const { program, command_sha256, command } = world.told[0]!;
+    return [program, command_sha256 !== null, command];
+  };
+  assert.deepEqual(await told("program"), ["true", true, null]);
+  assert.deepEqual(await told("hash"), [null, true, null]);
+  assert.deepEqual(await told("full"), ["true", true, "true"]);
+  assert.deepEqual(await told("none"), [null, false, null]);
 });

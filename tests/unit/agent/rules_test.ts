@@ -18,6 +18,7 @@ Deno.test("without a file ordinary work goes on, and nothing of the node is give
     gpus: true,
     trees: ["/var/lib/machines"],
     untrusted: false,
+    toldCommand: "program",
   });
   await Deno.remove(dir);
 });
@@ -40,6 +41,8 @@ Deno.test("every key is read", () => {
       untrusted = true
       [nspawn]
       trees = ["/srv/trees"]
+      [audit]
+      command = "hash"
     `),
     {
       path: PATH,
@@ -56,6 +59,7 @@ Deno.test("every key is read", () => {
       gpus: false,
       trees: ["/srv/trees"],
       untrusted: true,
+      toldCommand: "hash",
     },
   );
 });

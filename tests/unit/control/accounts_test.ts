@@ -15,6 +15,8 @@ const BODIES: Readonly<Record<string, (node: string) => unknown>> = {
   "/v1/ca/rotate": () => ({ step: "init" }),
   "/v1/ca/seal": () => ({ passphrase: "somebody else's" }),
   "/v1/ca/unseal": () => ({ passphrase: "somebody else's" }),
+  "/v1/nodes/runs": () => ({ spool: "a", events: [{ kind: "gap", n: 1, at_ms: 0, dropped: 1 }] }),
+  "/v1/audit/verify": () => ({}),
 };
 const KEY = generateKey();
 
@@ -32,7 +34,8 @@ Deno.test("TOK-7: to another account a node is what one that never was is, on ev
 
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom(...ROUTES),
+      // the audit tells the caller what he did himself: AUD-9 is about the rest
+      fc.constantFrom(...ROUTES.filter(({ path }) => !path.startsWith("/v1/audit"))),
       fc.constantFrom(other.token, own.token),
       fc.constantFrom(mine.id, "secret-name", "secret-session"),
       async (route, token, target) => {

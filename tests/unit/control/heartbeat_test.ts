@@ -122,6 +122,7 @@ Deno.test("an address that was allowed when it came stays, though it would be re
       version: undefined,
       bootId: undefined,
       hostCert: undefined,
+      storedSeenAt: 0,
       deletedAt: undefined,
     },
     { addr: "127.0.0.1:7600", version: undefined, bootId: undefined, now: 0 },
