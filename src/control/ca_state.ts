@@ -140,11 +140,19 @@ export const isCaughtUp = (state: CaState, node: CaKnown): boolean =>
 export const nodeAuthority = (state: CaState, node: CaKnown): PublicKey =>
   certAuthority(state, node) ?? state.host.keys[0]!;
 
-/** Whether the node is done with what this phase waits for, so that the next one may begin. */
+/**
+ * Whether the node is done with what this phase waits for: that it knows the next key, or after the last
+ * step that it trusts no former one.
+ */
 export function hasFollowed(kind: CaKind, state: CaState, node: CaKnown): boolean {
-  const { phase, keys, sets } = state[kind];
+  const { phase, keys, sets, original } = state[kind];
   const next = keys[1];
-  if (phase === "standby" || !next) return isCaughtUp(state, node);
+  if (!original) return true;
+  if (phase === "standby" || !next) {
+    return kind === "host"
+      ? certAuthority(state, node) !== undefined
+      : node.caAcknowledged === keysFingerprint(keys);
+  }
   if (kind === "user") {
     return includesKey(sets.get(node.caAcknowledged ?? "") ?? [], next);
   }

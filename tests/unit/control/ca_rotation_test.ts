@@ -25,6 +25,8 @@ interface Rotation extends AsyncDisposable {
   /** The keys as they lie there. */
   ring(): Promise<CaKeyRing>;
   step(body: unknown): Promise<void>;
+  /** Lets these nodes beat, until they have followed and said so. */
+  followed(nodes?: readonly LightNode[]): Promise<void>;
   /** Ends the control plane and starts it again. */
   restart(): Promise<void>;
 }
@@ -53,6 +55,14 @@ async function startRotation(count: number): Promise<Rotation> {
     async step(body) {
       const reply = await world.call("POST", "/v1/ca/rotate", { token: world.token, body });
       assert.equal(reply.status, 200, reply.text);
+    },
+    async followed(nodes = fleet.nodes) {
+      await fleet.pass(BEAT);
+      await eventually("the nodes have followed", async () => {
+        const { host, user } = await fleet.control.caStatus();
+        const waiting = [...host.waiting, ...user.waiting].map(({ id }) => id);
+        return !nodes.some(({ id }) => waiting.includes(id));
+      }, 20_000);
     },
     async restart() {
       await world[Symbol.asyncDispose]();
@@ -121,7 +131,7 @@ Deno.test("ROT-1: 20 nodes, 3 of them off, both CAs rotated under load: no dispa
     await fleet.pass(OFFLINE);
     for (const step of ["init", "update", "finish"]) {
       await it.step({ step });
-      await fleet.pass(BEAT);
+      await it.followed(on);
     }
   } finally {
     loading = false;
@@ -143,8 +153,7 @@ Deno.test("ROT-1: 20 nodes, 3 of them off, both CAs rotated under load: no dispa
     await assert.rejects(slow.call({ node_id: node.id }), { code: "node_offline" });
     node.start();
   }
-  await online(fleet, 20);
-  await fleet.pass(2000);
+  await it.followed();
   for (const node of fleet.nodes) await slow.call({ node_id: node.id });
   assert.equal(
     slow.pin.kind === "trust" && caFingerprint(currentPair(slow.pin.trust)),
@@ -170,8 +179,8 @@ Deno.test("ROT-1: a step waits for the nodes that are here, and names them; --fo
   assert.deepEqual([status.user.phase, status.user.waiting_count], ["init", 2]);
   assert.equal(status.user.keys.length, 2);
   await fleet.nodes[0]!.stop();
-  await fleet.pass(BEAT);
-  await fleet.pass(120_000);
+  await it.followed(fleet.nodes.slice(1));
+  await fleet.pass(OFFLINE);
   await it.step({ step: "update" }); // the one that is off is not waited for
   const { nodes } = fleet;
   assert.deepEqual(
@@ -181,9 +190,8 @@ Deno.test("ROT-1: a step waits for the nodes that are here, and names them; --fo
     ],
   );
   nodes[0]!.start(); // and comes back in the middle
-  await fleet.pass(2000);
   await it.step({ step: "finish", force: true });
-  await fleet.pass(BEAT);
+  await it.followed();
   const caller = await fleet.caller();
   for (const node of nodes) await caller.call({ node_id: node.id });
   assert.equal((await fleet.control.caStatus()).user.phase, "standby");
@@ -215,11 +223,11 @@ Deno.test("ROT-2: a rollback in each phase brings everybody back to the keys of 
     for (const step of until) {
       await it.step({ step });
       next = await it.ring();
-      await fleet.pass(BEAT);
+      await it.followed();
       for (const node of fleet.nodes) await caller.call({ node_id: node.id });
     }
     await it.step({ step: "rollback" });
-    await fleet.pass(BEAT);
+    await it.followed();
     for (const node of fleet.nodes) {
       await caller.call({ node_id: node.id });
       assert.equal(trusts(node, "user"), keysFingerprint(before.user));
@@ -236,7 +244,7 @@ Deno.test("ROT-2: a rollback in each phase brings everybody back to the keys of 
   // and the next rotation works
   for (const step of ["init", "update", "finish"]) {
     await it.step({ step });
-    await fleet.pass(BEAT);
+    await it.followed();
   }
   for (const node of fleet.nodes) await caller.call({ node_id: node.id });
 });
@@ -250,7 +258,7 @@ Deno.test("ROT-3: a control plane that is ended in each phase goes on in it", as
     await it.restart();
     const status = await fleet.control.caStatus();
     assert.deepEqual([status.user.phase, status.host.phase], [phase, phase]);
-    await fleet.pass(BEAT);
+    await it.followed();
     for (const node of fleet.nodes) await caller.call({ node_id: node.id });
   }
 });
@@ -271,14 +279,14 @@ Deno.test("ROT-4: after an emergency the old CA is refused everywhere online wit
     assert.match(error.hint!, /heartbeat/);
     return true;
   });
-  await fleet.pass(BEAT);
+  await it.followed(on);
   for (const node of on) {
     assert.match((await old(node))!, /another CA/);
     await caller.call({ node_id: node.id });
   }
   assert.equal(await old(off!), undefined, "who is off cannot know");
   off!.start();
-  await fleet.pass(2000);
+  await it.followed();
   assert.match((await old(off!))!, /another CA/);
   await caller.call({ node_id: off!.id });
 });
@@ -290,12 +298,12 @@ Deno.test("ROT-4: an emergency cuts a rotation short, wherever it stands", async
     const caller = await fleet.caller(), late = await fleet.caller(), [node] = fleet.nodes;
     for (const step of until) {
       await it.step({ step });
-      await fleet.pass(BEAT);
+      await it.followed();
       await caller.call({ node_id: node!.id });
     }
     const { host, user } = await it.ring();
     await it.step({ step: "emergency" });
-    await fleet.pass(BEAT);
+    await it.followed();
     for (const i of [0, 1]) {
       const former = { host: [host[i]!], user: [user[i]!] };
       assert.match(node!.refuses(await issueWith(former, node!, clock.now()))!, /another CA/);
@@ -311,21 +319,21 @@ Deno.test("ROT-5: the host CA and the user CA are rotated apart", async () => {
   const start = await it.ring();
   for (const step of ["init", "update", "finish"]) {
     await it.step({ step, kinds: ["user"] });
-    await fleet.pass(BEAT);
+    await it.followed();
     await caller.call({ node_id: node!.id });
   }
   const one = await it.ring();
   assert.deepEqual(one.host.map(({ raw }) => raw), start.host.map(({ raw }) => raw));
   assert.notDeepEqual(one.user[0]!.raw, start.user[0]!.raw);
   await it.step({ step: "emergency", kinds: ["host"] });
-  await fleet.pass(BEAT);
+  await it.followed();
   await caller.call({ node_id: node!.id });
   const two = await it.ring();
   assert.deepEqual(two.user.map(({ raw }) => raw), one.user.map(({ raw }) => raw));
   assert.notDeepEqual(two.host[0]!.raw, one.host[0]!.raw);
   // while one is in a phase, a step without a kind is that one's
   await it.step({ step: "init", kinds: ["host"] });
-  await fleet.pass(BEAT);
+  await it.followed();
   await it.step({ step: "update" });
   const { host, user } = await fleet.control.caStatus();
   assert.deepEqual([host.phase, user.phase], ["update", "standby"]);
@@ -343,13 +351,13 @@ Deno.test("ROT-1: an enrollment token from before a rotation is good during and 
   const caller = await fleet.caller();
   const join = async (name: string) => {
     const node = await fleet.add(name, [], tokens.shift());
-    await fleet.pass(2000);
+    await it.followed();
     await caller.call({ node_id: node.id });
   };
   for (const step of ["init", "update", "finish", "emergency"]) {
     await it.step({ step });
     await join(`during-${step}`);
-    await fleet.pass(BEAT);
+    await it.followed();
     for (const node of fleet.nodes) await caller.call({ node_id: node.id });
   }
 });
@@ -380,7 +388,7 @@ Deno.test("400 days, with a rotation in between: no dispatch fails", async () =>
     if (day === 200) {
       for (const step of ["init", "update", "finish"] as const) {
         await fleet.control.rotateCa({ step });
-        await fleet.pass(BEAT);
+        await it.followed();
       }
     }
     await eventually(
