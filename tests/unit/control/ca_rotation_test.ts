@@ -112,10 +112,10 @@ Deno.test("ROT-1: 20 nodes, 3 of them off, both CAs rotated under load: no dispa
   const before = await it.ring();
   const pair = { host: before.host[0]!, user: before.user[0]! };
   for (const node of off) await node.stop();
-  const callers = [
-    await fleet.caller(),
-    await fleet.caller({ kind: "fingerprint", fingerprint: caFingerprint(pair) }),
-  ];
+  const byFingerprint = { kind: "fingerprint", fingerprint: caFingerprint(pair) } as const;
+  const callers = await Promise.all(
+    Array.from({ length: 6 }, (_, i) => fleet.caller(i % 2 ? byFingerprint : undefined)),
+  );
   const slow = await fleet.caller(); // which does not call while the CA is rotated
 
   const failures: unknown[] = [];
@@ -138,7 +138,7 @@ Deno.test("ROT-1: 20 nodes, 3 of them off, both CAs rotated under load: no dispa
     await load;
   }
   assert.deepEqual(failures, []);
-  assert.ok(calls > 500, `${calls} calls`);
+  assert.ok(calls > 200, `${calls} calls`);
 
   const after = await it.ring();
   assert.deepEqual([after.host.length, after.user.length], [1, 1]);
