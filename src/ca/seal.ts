@@ -57,12 +57,12 @@ const FORM = new RegExp(
 
 export const isSealed = (text: string): boolean => text.startsWith(BEGIN);
 
-/** Throws `bad_setting` for what is too short to be one. */
+/** Throws `usage` for what is too short to be one. */
 export function requirePassphrase(passphrase: Secret): Secret {
   const { length } = passphrase.reveal();
   if (length >= MIN_PASSPHRASE && length <= MAX_PASSPHRASE) return passphrase;
   throw new OpenboxError(
-    "bad_setting",
+    "usage",
     `A passphrase of the CA has ${MIN_PASSPHRASE} to ${MAX_PASSPHRASE} characters`,
     { hint: "five words that nobody would guess are a good one" },
   );

@@ -25,7 +25,7 @@ import {
 import { CA_KINDS, type CaKind, currentPair, includesKey } from "../ca/trust.ts";
 import { equalBytes } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
-import { OpenboxError } from "../errors.ts";
+import { OpenboxError, toOpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
 import { Secret } from "../secret.ts";
 import type { PublicKey } from "../ssh/key.ts";
@@ -101,22 +101,27 @@ export async function openControlCa(
   const tries = createRateLimit(TRIES, clock);
   let sealKey: SealKey | undefined;
   let loaded: { readonly version: string; readonly held: Held; readonly now: CaNow } | undefined;
-  let loading: Promise<NonNullable<typeof loaded>> | undefined;
+  let loading: Promise<void> | undefined;
 
   async function load() {
     // before what it stands for: what changes meanwhile is seen with the next look
     const version = await store.caVersion();
-    if (loaded?.version === version) return loaded;
     const kept = await keeper.read();
     if (!kept) throw keeper.missing();
     const held = readHeld(kept, keeper.source, sealKey);
     const steps = await store.caSteps();
     const state = readCaState(steps, held.publicKeys, keeper.source);
     const statements = steps.flatMap(({ statement }) => statement ?? []);
-    return loaded = { version, held, now: describe(state, held, statements, nextSerial) };
+    loaded = { version, held, now: describe(state, held, statements, nextSerial) };
   }
-  /** One at a time: of requests that come together one reads. */
-  const current = () => loading ??= load().finally(() => loading = undefined);
+  /** Each look asks for itself whether there is news; of those that come together one reads it. */
+  async function current() {
+    for (;;) {
+      const version = await store.caVersion();
+      if (loaded?.version === version) return loaded;
+      await (loading ??= load().finally(() => loading = undefined));
+    }
+  }
   const reload = async () => {
     await loading?.catch(() => {});
     loaded = undefined;
@@ -161,7 +166,13 @@ export async function openControlCa(
   await tidy();
 
   return {
-    now: async () => (await current()).now,
+    now: async () => {
+      try {
+        return (await current()).now;
+      } catch (error) {
+        throw asOwnFault(error);
+      }
+    },
 
     seal: (passphrase, audit) =>
       inTurn(async () => {
@@ -268,6 +279,13 @@ const ringOfState = (ring: CaKeyRing, state: CaState): CaKeyRing => {
 
 const sameOrder = (a: readonly PublicKey[], b: readonly PublicKey[]): boolean =>
   a.length === b.length && a.every((key, i) => includesKey([b[i]!], key));
+
+/** A file that cannot be read any more is the operator's to hear of, in the log, and no caller's. */
+function asOwnFault(error: unknown): unknown {
+  const { code } = toOpenboxError(error);
+  if (code !== "bad_file" && code !== "unsafe_file") return error;
+  return new OpenboxError("internal", "The CA key cannot be read", { cause: error });
+}
 
 export const caLocked = () =>
   new OpenboxError("ca_locked", "The CA is sealed: certificates are issued once it is unsealed", {

@@ -136,7 +136,7 @@ function certAuthority({ host }: CaState, { certHeld }: CaKnown): PublicKey | un
 export const isCaughtUp = (state: CaState, node: CaKnown): boolean =>
   userSigningKey(state, node) !== undefined && certAuthority(state, node) !== undefined;
 
-/** For callers that know one CA key a call, as the Go program does. */
+/** For callers that take one host CA key a call and follow nothing: stock ssh, the Go program. */
 export const nodeAuthority = (state: CaState, node: CaKnown): PublicKey =>
   certAuthority(state, node) ?? state.host.keys[0]!;
 

@@ -2,7 +2,7 @@ import { type DispatchAnswer, DispatchRequest } from "../../api/dispatch.ts";
 import { OpenboxError } from "../../errors.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
 import { certificateLine } from "../../ssh/certificate.ts";
-import { authorizedLine, fingerprint } from "../../ssh/key.ts";
+import { fingerprint } from "../../ssh/key.ts";
 import type { CaKnown, Target } from "../../store/store.ts";
 import { caLocked } from "../ca.ts";
 import { isCaughtUp, nodeAuthority, userSigningKey } from "../ca_state.ts";
@@ -56,13 +56,14 @@ export const dispatch = userRoute(
         },
       }),
     ]);
-    const keys = caLines(ca.pair);
+    // the one that this node's certificate is by: stock ssh believes it, and does not follow statements
+    const keys = caLines({ host: nodeAuthority(ca.state, node), user: ca.pair.user });
     const body: DispatchAnswer = {
       node_id: node.id,
       node_name: node.name,
       addr: node.addr,
       host_pubkey: node.hostKey,
-      ca_pubkey: authorizedLine(nodeAuthority(ca.state, node)),
+      ca_pubkey: keys.host_ca_pubkey,
       user_cert: certificateLine(certificate.blob),
       principal: user.name,
       session_created: place.created,

@@ -76,7 +76,7 @@ Deno.test("ROT-8: a sealed text that is cut or changed is refused", async () => 
 
 Deno.test("ROT-6: a passphrase that could be guessed seals nothing", async () => {
   for (const short of ["", "1234567"]) {
-    await assert.rejects(sealCa(RING, new Secret(short)), refused("bad_setting"));
+    await assert.rejects(sealCa(RING, new Secret(short)), refused("usage"));
   }
 });
 

@@ -5,7 +5,7 @@ import { type CaKind, currentPair, keysFingerprint } from "../../../src/ca/trust
 import { caFingerprint } from "../../../src/ca/keys.ts";
 import type { OpenboxError } from "../../../src/errors.ts";
 import { Secret } from "../../../src/secret.ts";
-import { generateKey } from "../../../src/ssh/key.ts";
+import { authorizedLine, generateKey } from "../../../src/ssh/key.ts";
 import { openSqliteStore } from "../../../src/store/sqlite.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { eventually } from "../../fixtures/processes.ts";
@@ -311,6 +311,20 @@ Deno.test("ROT-4: an emergency cuts a rotation short, wherever it stands", async
     await caller.call({ node_id: node!.id });
     await late.call({ node_id: node!.id });
   }
+});
+
+Deno.test("ROT-5: a dispatch names the host CA key that this node's certificate is by, for who follows nothing", async () => {
+  await using it = await startRotation(2);
+  const { fleet } = it, caller = await fleet.caller(), [on, off] = fleet.nodes;
+  const named = async (node: LightNode) => (await caller.call({ node_id: node.id })).host_ca_pubkey;
+  await it.step({ step: "init", kinds: ["host"] });
+  await it.followed();
+  await off!.stop();
+  await it.step({ step: "update", kinds: ["host"] });
+  await it.followed([on!]);
+  const { host: [old, next] } = await it.ring();
+  assert.equal(await named(on!), authorizedLine(next!));
+  assert.equal(await named(off!), authorizedLine(old!), "which did not beat yet");
 });
 
 Deno.test("ROT-5: the host CA and the user CA are rotated apart", async () => {
