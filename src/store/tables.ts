@@ -85,7 +85,8 @@ export interface Tables {
     subject: string | null;
     /** A JSON object. */
     detail: string;
-    hash: Uint8Array;
+    /** Hexadecimal. */
+    hash: string;
   };
   ca_rotations: {
     kind: string;

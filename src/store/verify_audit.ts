@@ -1,7 +1,6 @@
 /** Whether the record of what was done is as it was written (audit.ts). */
 import type { Kysely } from "kysely";
 import type { AbortOptions } from "../abort.ts";
-import { equalBytes } from "../bytes.ts";
 import { auditHash, type AuditHead, EMPTY_CHAIN } from "./audit.ts";
 import type { AuditCheck } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -24,10 +23,10 @@ export async function verifyAudit(
       const seq = head.seq + 1;
       if (row.seq !== seq) return { head, bad: { seq, why: "it is missing" } };
       const hash = auditHash(head.hash, row);
-      if (!equalBytes(hash, row.hash)) {
+      if (hash !== row.hash) {
         return { head, bad: { seq, why: "it, or the one before, is not as it was written" } };
       }
-      if (!equalBytes(wanted.get(seq) ?? hash, hash)) {
+      if ((wanted.get(seq) ?? hash) !== hash) {
         return { head, bad: { seq, why: "it is another one than when its hash was written down" } };
       }
       head = { seq, hash };

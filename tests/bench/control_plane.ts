@@ -1,4 +1,6 @@
 /** A control plane of its own, on a database that a section has filled before. */
+import { formatCaKeys, generateCaKeys } from "../../src/ca/keys.ts";
+import { createPrivateFile } from "../../src/home/private_file.ts";
 import { newUserToken } from "../../src/ids.ts";
 import { freePort } from "../fixtures/port.ts";
 import { OPENBOX } from "./world.ts";
@@ -23,6 +25,8 @@ export async function startBenchControl(
       return value ? [[name, value]] : [];
     }),
   );
+  // a database that is filled already has had its first start, and its CA with it
+  await createPrivateFile(`${home}/control/ca_key`, formatCaKeys(generateCaKeys()).reveal());
   const startedAt = performance.now();
   const child = new Deno.Command("/bin/sh", {
     args: ["-c", 'exec "$0" control 2>"$1"', OPENBOX, `${home}/control.log`],
@@ -37,12 +41,14 @@ export async function startBenchControl(
     stdin: "null",
     stdout: "null",
   }).spawn();
+  let ended = false;
+  child.status.then(() => ended = true);
   for (;;) {
     const healthy = await fetch(`${server}/health`)
       .then(async (answer) => (await answer.body?.cancel(), answer.ok), () => false);
     if (healthy) break;
-    if (performance.now() - startedAt > 60_000) {
-      child.kill("SIGKILL");
+    if (ended || performance.now() - startedAt > 60_000) {
+      if (!ended) child.kill("SIGKILL");
       throw new Error(await Deno.readTextFile(`${home}/control.log`));
     }
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -34,10 +34,10 @@ export const verifyAudit = userRoute(
   async (call, _user, { store }) => {
     const { kept } = call.body;
     const { head, bad } = await store.verifyAudit({
-      kept: kept && [{ seq: kept.seq, hash: Uint8Array.fromHex(kept.hash) }],
+      kept: kept && [kept],
     });
     const body: AuditVerdict = {
-      head: { seq: head.seq, hash: head.hash.toHex() },
+      head: { seq: head.seq, hash: head.hash },
       bad: bad ?? null,
     };
     return { status: 200, body };
@@ -66,5 +66,5 @@ const toApi = (record: AuditRecord, names: ReadonlyMap<string, string>): ApiReco
   detail: { ...record.detail },
   process: record.process,
   uptime_ms: record.uptimeMs,
-  hash: record.hash.toHex(),
+  hash: record.hash,
 });

@@ -14,7 +14,7 @@ create table audit (
   request_id text,
   subject text,
   detail text not null,
-  hash blob not null
+  hash text not null
 ) strict;
 
 create index audit_account on audit (account_id, seq);

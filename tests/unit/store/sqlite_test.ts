@@ -145,7 +145,8 @@ Deno.test("STO-17: 10,000 beats write once a flush, and let others in between", 
   const beat = { addr: undefined, version: undefined, bootId: undefined };
   for (let i = 0; i < 10_000; i++) {
     // the nodes need not be in the table to be held
-    await store.recordBeat({ ...node, id: i === 0 ? id : `node_${i}` }, { ...beat, now: NOW + i });
+    const heard = { ...node, id: i === 0 ? id : `node_${i}`, storedSeenAt: NOW };
+    await store.recordBeat(heard, { ...beat, now: NOW + i });
   }
   assert.equal(size(), before);
   let turns = 0;
