@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createCertAuthority } from "../../../src/ca/authority.ts";
-import { type CaKeyRing, parseCaRing } from "../../../src/ca/keys.ts";
+import { caFingerprint, type CaKeyRing, parseCaRing } from "../../../src/ca/keys.ts";
 import { type CaKind, currentPair, keysFingerprint } from "../../../src/ca/trust.ts";
-import { caFingerprint } from "../../../src/ca/keys.ts";
+import { verifyHostCert } from "../../../src/ca/verifier.ts";
 import type { OpenboxError } from "../../../src/errors.ts";
 import { Secret } from "../../../src/secret.ts";
 import { authorizedLine, generateKey } from "../../../src/ssh/key.ts";
@@ -285,6 +285,11 @@ Deno.test("ROT-4: after an emergency the old CA is refused everywhere online wit
     await caller.call({ node_id: node.id });
   }
   assert.equal(await old(off!), undefined, "who is off cannot know");
+  // nor does a caller take a machine for a node that the old host CA says is one
+  const { pin } = caller, { hostCert, nodeId } = off!.live.state;
+  assert.ok(pin.kind === "trust");
+  const policy = { authorities: pin.trust.host.keys, nodeId, now: clock.now() };
+  assert.throws(() => verifyHostCert(hostCert.blob, policy), { code: "host_key_mismatch" });
   off!.start();
   await it.followed();
   assert.match((await old(off!))!, /another CA/);
