@@ -103,16 +103,24 @@ export async function openControlCa(
   let loaded: { readonly version: string; readonly held: Held; readonly now: CaNow } | undefined;
   let loading: Promise<void> | undefined;
 
-  async function load() {
-    // before what it stands for: what changes meanwhile is seen with the next look
-    const version = await store.caVersion();
+  async function read() {
     const kept = await keeper.read();
     if (!kept) throw keeper.missing();
     const held = readHeld(kept, keeper.source, sealKey);
     const steps = await store.caSteps();
     const state = readCaState(steps, held.publicKeys, keeper.source);
     const statements = steps.flatMap(({ statement }) => statement ?? []);
-    loaded = { version, held, now: describe(state, held, statements, nextSerial) };
+    return { held, now: describe(state, held, statements, nextSerial) };
+  }
+  async function load(): Promise<void> {
+    // before what it stands for: what changes meanwhile is seen with the next look
+    const version = await store.caVersion();
+    try {
+      loaded = { version, ...await read() };
+    } catch (error) {
+      // keys and steps from two sides of a change do not fit; the next look finds both behind it
+      if (await store.caVersion() === version) throw error;
+    }
   }
   /** Each look asks for itself whether there is news; of those that come together one reads it. */
   async function current() {
@@ -153,10 +161,12 @@ export async function openControlCa(
   const textOf = (ring: CaKeyRing): string =>
     sealKey ? sealRing(ring, sealKey) : formatCaRing(ring).reveal();
 
-  async function open(passphrase: Secret): Promise<void> {
+  async function open(passphrase: Secret, record?: () => Promise<void>): Promise<void> {
     const kept = await keeper.read();
     if (!kept || !isSealed(kept.text)) return;
-    ({ sealKey } = await openSealedCa(kept.text, passphrase, keeper.source));
+    const opened = await openSealedCa(kept.text, passphrase, keeper.source);
+    await record?.();
+    sealKey = opened.sealKey;
     await reload();
     await tidy();
   }
@@ -190,8 +200,7 @@ export async function openControlCa(
         if (!(await current()).now.locked) return;
         const wait = tries.take("");
         if (wait > 0) throw new TooMany("Too many tries to unseal the CA", wait);
-        await open(passphrase);
-        await store.recordAudit([audit]);
+        await open(passphrase, () => store.recordAudit([audit]));
         log("control").info("the CA is open");
       }),
 

@@ -208,6 +208,27 @@ Deno.test("ROT-3: what one control plane does to the CA, another on the same dat
   assert.equal((await two.now()).locked, false);
 });
 
+Deno.test("ROT-3: a look at the CA in the middle of another control plane's step finds it before or after", async () => {
+  await using store = await openStore();
+  const source = { kind: "database" } as const, options = { passphrase: PASSPHRASE };
+  const one = await openCa(source, store, options);
+  const between: (() => Promise<void>)[] = [];
+  const two = await openCa(source, {
+    ...store,
+    async caSteps() {
+      await between.shift()?.(); // the keys were read, the steps were not
+      return await store.caSteps();
+    },
+  }, options);
+  await rotate(one, "init");
+  await rotate(one, "update");
+  between.push(() => rotate(one, "finish"));
+  const { state, fingerprint } = await two.now();
+  assert.equal(between.length, 0);
+  assert.equal(state.user.phase, "standby");
+  assert.equal(fingerprint, (await one.now()).fingerprint);
+});
+
 /** The store of a control plane that is killed around the moment in which a step comes on record. */
 const killed = (store: Store, when: "before" | "after"): Store => ({
   ...store,
