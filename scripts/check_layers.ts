@@ -42,6 +42,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "fast-string-width": ["cli"],
   "kysely": ["store"],
   "node:sqlite": ["store"],
+  "postgres": ["store"],
   "smol-toml": ["agent"],
   "ssh2": ["ssh"],
   "valibot": ["agent", "api", "client", "control", "home"],

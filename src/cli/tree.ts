@@ -292,7 +292,10 @@ Examples:
     flags: {
       addr: textFlag("ADDR", "Listen there (default 127.0.0.1:8080; PORT after OPENBOX_ADDR)"),
       url: textFlag("URL", "The address that others use (OPENBOX_PUBLIC_URL)"),
-      db: textFlag("FILE", "The database (default control/openbox.db in the home)"),
+      db: textFlag(
+        "FILE",
+        "The database: a SQLite file (default control/openbox.db in the home) or a Postgres",
+      ),
       ca: textFlag(
         "FILE",
         "The CA keys, as `openbox ca-keygen` prints them (or OPENBOX_CA_KEY); `database` keeps them sealed there",

@@ -37,8 +37,8 @@ export interface BootstrapOptions {
 
 export async function bootstrap(store: Store, options: BootstrapOptions): Promise<Bootstrap> {
   const { settings, now } = options;
-  const user = await store.firstUser() ??
-    await store.createAccount(FIRST_USER, now, bySystem("user.add", now, { name: FIRST_USER }));
+  const audit = bySystem("user.add", now, { name: FIRST_USER });
+  const user = await store.ensureFirstUser(FIRST_USER, now, audit);
   if (settings.kind !== "make") {
     await addGivenToken(store, user, await givenToken(settings), now);
     return { first: { kind: "known" }, tokenUsed: () => {} };

@@ -77,6 +77,8 @@ export interface ControlCaDeps {
   readonly clock: Clock;
   nextSerial(): Promise<bigint>;
   readonly passphrase: Secret | undefined;
+  /** Other control planes are on this database, each with its own copy of a key file. */
+  readonly shared: boolean;
   /** Nobody has been told of a CA yet. Later one that is missing is refused: another would hide the loss. */
   readonly firstStart: boolean;
 }
@@ -97,7 +99,7 @@ export async function openControlCa(
   deps: ControlCaDeps,
 ): Promise<ControlCa> {
   const { store, clock, nextSerial } = deps;
-  const keeper = openCaKeeper(source, store);
+  const keeper = openCaKeeper(source, deps);
   const tries = createRateLimit(TRIES, clock);
   let sealKey: SealKey | undefined;
   let loaded: { readonly version: string; readonly held: Held; readonly now: CaNow } | undefined;

@@ -36,15 +36,21 @@ const MAX_BYTES = 64 * 1024;
 /** A file has no numbers: one process has it. */
 const UNNUMBERED = 0;
 
-export function openCaKeeper(source: ControlSettings["ca"], store: Store): CaKeeper {
+/** `shared`: other control planes are on the database, each with a copy of its own of what is a file or a text. */
+export function openCaKeeper(
+  source: ControlSettings["ca"],
+  { store, shared }: { readonly store: Store; readonly shared: boolean },
+): CaKeeper {
   switch (source.kind) {
     case "text":
-      return textKeeper(source.pem);
+      return unchanging(textKeeper(source.pem), NOT_A_TEXT);
     case "database":
       return databaseKeeper(store);
     case "home":
-    case "given":
-      return fileKeeper(source.path, source.kind, store);
+    case "given": {
+      const keeper = fileKeeper(source.path, source.kind, store);
+      return shared ? unchanging(keeper, NOT_A_COPY) : keeper;
+    }
   }
 }
 
@@ -109,21 +115,39 @@ function databaseKeeper(store: Store): CaKeeper {
   };
 }
 
-function textKeeper(pem: Secret): CaKeeper {
+/** Never missing, so that the rest of it is never asked for. */
+const textKeeper = (pem: Secret): Pick<CaKeeper, "source" | "read" | "mayCreate"> => ({
+  source: "OPENBOX_CA_KEY",
+  mayCreate: false,
+  read: () => Promise.resolve({ version: UNNUMBERED, text: pem.reveal() }),
+});
+
+const NOT_A_TEXT = "put the text into a file (mode 0600) and start with --ca FILE";
+const NOT_A_COPY =
+  "each control plane on this database has a copy of it; --ca database keeps one for all, from the first start on";
+
+/** One that this control plane only reads. */
+function unchanging(
+  keeper: Pick<CaKeeper, "source" | "read" | "mayCreate"> & Partial<Pick<CaKeeper, "missing">>,
+  hint: string,
+): CaKeeper {
   const refuse = () => {
-    throw new OpenboxError("not_supported", "The CA key comes from OPENBOX_CA_KEY, and stays so", {
-      hint: "put the text into a file (mode 0600) and start with --ca FILE",
-    });
+    throw new OpenboxError(
+      "not_supported",
+      `The CA key in ${keeper.source} cannot be changed here`,
+      {
+        hint,
+      },
+    );
   };
   return {
-    source: "OPENBOX_CA_KEY",
+    missing: refuse,
+    ...keeper,
+    mayCreate: false,
     shared: false,
     fixed: true,
-    mayCreate: false,
-    read: () => Promise.resolve({ version: UNNUMBERED, text: pem.reveal() }),
     create: refuse,
     replace: refuse,
     step: refuse,
-    missing: refuse,
   };
 }

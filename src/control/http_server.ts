@@ -49,7 +49,7 @@ export interface TlsPair {
 
 /** Disposing it answers what came so far and then ends; nothing new is taken. */
 export async function listen(
-  app: App,
+  app: Pick<App, "fetch">,
   options: {
     readonly address: ListenAddress;
     readonly tls?: TlsPair;

@@ -4,6 +4,12 @@ import { OpenboxError } from "../errors.ts";
 import { homePaths } from "../home/paths.ts";
 import { type Host, isOn } from "../host.ts";
 import { Secret } from "../secret.ts";
+import {
+  hasPassword,
+  isPostgresDsn,
+  parsePostgresDsn,
+  type PostgresDsn,
+} from "../store/postgres_dsn.ts";
 import { type ListenAddress, parseListenAddress } from "./listen_address.ts";
 
 /** The flags of `openbox control`. */
@@ -31,7 +37,7 @@ export interface ControlSettings {
   readonly listen: ListenAddress;
   /** What others use, without a slash at its end; undefined: as they got here. */
   readonly publicUrl: string | undefined;
-  readonly database: Place;
+  readonly database: Place | { readonly kind: "postgres"; readonly dsn: PostgresDsn };
   readonly ca: Place | { readonly kind: "text"; readonly pem: Secret } | {
     readonly kind: "database";
   };
@@ -78,11 +84,12 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
   );
   const newToken = text(flags.newToken, "OPENBOX_NEW_TOKEN");
   if (!newToken && !tls && !listen.loopback && !insecureHttp) throw insecureListen(listen);
+  const database = readDatabase(flags.db, host);
   return {
     listen,
     publicUrl: readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp),
-    database: readDatabase(text(flags.db, "OPENBOX_DB"), host),
-    ca: readCa(flags.ca, host),
+    database,
+    ca: readCa(flags.ca, database, host),
     caPassphrase: readCaPassphrase(flags.caPassphraseFile, host),
     tls,
     insecureHttp,
@@ -121,24 +128,44 @@ function readPublicUrl(text: string | undefined, insecureHttp: boolean): string 
   return url.href;
 }
 
-function readDatabase(text: string | undefined, host: Host): Place {
+function readDatabase(flag: string | undefined, host: Host): ControlSettings["database"] {
+  const text = flag || host.env("OPENBOX_DB");
   if (text === undefined) return { kind: "home", path: homePaths(host).database };
+  if (isPostgresDsn(text)) {
+    if (flag && hasPassword(flag)) throw passwordInArguments();
+    return { kind: "postgres", dsn: parsePostgresDsn(text) };
+  }
   // the address of a database server may hold its password: it is not repeated
   const [, scheme] = /^([a-z][a-z0-9+]*):\/\//i.exec(text) ?? [];
   if (scheme !== undefined) {
-    throw new OpenboxError("not_supported", `A ${scheme} database is not in this version`, {
-      hint: "--db PATH, or OPENBOX_DB, names a SQLite file",
+    throw new OpenboxError("not_supported", `A ${scheme} database is not supported`, {
+      hint: "OPENBOX_DB names a SQLite file, or postgres://USER:PASSWORD@HOST/NAME",
     });
   }
   return { kind: "given", path: absolute(text, host) };
 }
 
-function readCa(flag: string | undefined, host: Host): ControlSettings["ca"] {
+const passwordInArguments = () =>
+  new OpenboxError(
+    "bad_setting",
+    "The database's password is on the command line, for all to see",
+    {
+      hint: "put the whole address into OPENBOX_DB instead, and change the password",
+    },
+  );
+
+function readCa(
+  flag: string | undefined,
+  database: ControlSettings["database"],
+  host: Host,
+): ControlSettings["ca"] {
   const file = flag || host.env("OPENBOX_CA"), pem = host.takeEnv("OPENBOX_CA_KEY");
   if (!flag && file && pem) throw contradiction("OPENBOX_CA", "OPENBOX_CA_KEY");
   if (file === IN_DATABASE) return { kind: "database" };
   if (file) return { kind: "given", path: absolute(file, host) };
   if (pem) return { kind: "text", pem: new Secret(pem) };
+  // of several control planes on one Postgres each would make keys of its own
+  if (database.kind === "postgres") return { kind: "database" };
   return { kind: "home", path: homePaths(host).caKey };
 }
 

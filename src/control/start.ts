@@ -14,14 +14,8 @@ import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
 import { createApp } from "./app.ts";
-import {
-  type Bootstrap,
-  bootstrap,
-  bySystem,
-  type FirstToken,
-  newToken,
-  USER_TOKEN_MS,
-} from "./bootstrap.ts";
+import { createDoor } from "./door.ts";
+import { bootstrap, bySystem, type FirstToken, newToken, USER_TOKEN_MS } from "./bootstrap.ts";
 import { openControlCa } from "./ca.ts";
 import { createDenials, type Denials } from "./denials.ts";
 import { listen, type TlsPair } from "./http_server.ts";
@@ -50,9 +44,6 @@ export interface RunningControl extends AsyncDisposable {
 const FLUSH_MS = 5000;
 const REFUSALS_PER_MINUTE = 20;
 
-/** For a call that arrives while the first user is being made. */
-const NOT_YET: Bootstrap = { first: { kind: "known" }, tokenUsed: () => {} };
-
 export async function startControl(
   settings: ControlSettings,
   host: Host,
@@ -60,17 +51,39 @@ export async function startControl(
 ): Promise<RunningControl> {
   const { clock } = host;
   await using stack = new AsyncDisposableStack();
-  const store = stack.use(overrides.store ?? await openStore(settings, clock));
+  const door = createDoor();
+  const tls = settings.tls && await readTlsPair(settings.tls);
+  const listenNow = () => listen(door, { address: settings.listen, tls });
+  const shared = settings.database.kind === "postgres";
+  await using early = new AsyncDisposableStack();
+  // a database elsewhere may be away for long: until it is there, the door says so
+  const listening = shared ? early.use(await listenNow()) : undefined;
+  const store = stack.use(overrides.store ?? await openStore(settings, host));
   const firstStart = await store.firstUser() === undefined;
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
   const passphrase = await readPassphrase(settings.caPassphrase);
-  const ca = await openControlCa(settings.ca, { store, clock, nextSerial, passphrase, firstStart });
-  const tls = settings.tls && await readTlsPair(settings.tls);
+  const ca = await openControlCa(settings.ca, {
+    store,
+    clock,
+    nextSerial,
+    passphrase,
+    firstStart,
+    shared,
+  });
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
   const denials = createDenials({ store, clock });
-  let first = NOT_YET;
-  const app = createApp({
+  stack.use(flushing({ store, denials, clock }));
+  const server = listening ?? early.use(await listenNow());
+  // what is being answered needs all the rest: it ends first
+  stack.use(early.move());
+  // after the port is ours: a token shown by a start that fails would be lost
+  const first = await bootstrap(store, {
+    settings: settings.bootstrap,
+    terminal: host.stdout.isTerminal(),
+    now: clock.now(),
+  });
+  door.open(createApp({
     store,
     ca,
     clock,
@@ -82,16 +95,8 @@ export async function startControl(
     ),
     refusals: createRateLimit({ perSecond: perMinute / 60, burst: perMinute }, clock),
     denials,
-    tokenUsed: (token) => first.tokenUsed(token),
-  });
-  stack.use(flushing({ store, denials, clock }));
-  const server = stack.use(await listen(app, { address: settings.listen, tls }));
-  // after the port is ours: a token shown by a start that fails would be lost
-  first = await bootstrap(store, {
-    settings: settings.bootstrap,
-    terminal: host.stdout.isTerminal(),
-    now: clock.now(),
-  });
+    tokenUsed: first.tokenUsed,
+  }));
 
   const { address, port } = server.address;
   const { fingerprint: caFingerprint, locked } = await ca.now();
@@ -136,8 +141,12 @@ async function readPassphrase(
 
 async function openStore(
   { database, newToken: user }: ControlSettings,
-  clock: Clock,
+  { clock, signal }: Host,
 ): Promise<Store> {
+  if (database.kind === "postgres") {
+    const { openPostgresStore } = await import("../store/postgres.ts");
+    return await openPostgresStore(database.dsn, { clock, signal });
+  }
   const mustExist = user !== undefined;
   // in the home the directory is made with it; an empty file is an empty database
   if (database.kind === "home" && !mustExist) await createPrivateFile(database.path, "");
@@ -225,9 +234,9 @@ function startLines(control: RunningControl): string {
   return lines.join("\n") + "\n";
 }
 
-/** The database knows one writer: with the control plane running this is refused. */
+/** A SQLite database knows one writer: with the control plane running this is refused. */
 async function printNewToken(name: string, settings: ControlSettings, host: Host): Promise<void> {
-  await using store = await openStore(settings, host.clock);
+  await using store = await openStore(settings, host);
   const [user, ...others] = await store.usersNamed(name);
   if (!user) {
     throw new OpenboxError("not_found", `There is no user ${JSON.stringify(name)}`, {

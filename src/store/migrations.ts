@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { type Kysely, sql } from "kysely";
 import { OpenboxError } from "../errors.ts";
+import { isPostgres, lock } from "./lock.ts";
 import first from "./migrations/001_first.sql" with { type: "text" };
 import audit from "./migrations/003_audit.sql" with { type: "text" };
 import ca from "./migrations/006_ca.sql" with { type: "text" };
@@ -24,16 +25,16 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "006_ca", sql: ca },
 ];
 
-/** The names of those that ran now. */
+/** The names of those that ran now. Of several processes at once one runs them. */
 export async function migrate(
   db: Kysely<Tables>,
   now: number,
   migrations: readonly Migration[] = MIGRATIONS,
 ): Promise<string[]> {
   return await db.transaction().execute(async (tx) => {
-    await sql`create table if not exists schema_migrations (
-      name text primary key, checksum text not null, applied_at integer not null
-    ) strict`.execute(tx);
+    await lock(tx, "migrations");
+    const run = (statement: string) => sql.raw(dialect(tx, statement)).execute(tx);
+    await run(OWN_TABLE);
     const done = await tx.selectFrom("schema_migrations").select(["name", "checksum"])
       .orderBy("name").execute();
     const known = new Map(migrations.map((migration) => [migration.name, migration]));
@@ -46,7 +47,7 @@ export async function migrate(
     const before = new Set(done.map(({ name }) => name));
     for (const migration of migrations) {
       if (before.has(migration.name)) continue;
-      for (const statement of statements(migration.sql)) await sql.raw(statement).execute(tx);
+      for (const statement of statements(migration.sql)) await run(statement);
       await tx.insertInto("schema_migrations").values({
         name: migration.name,
         checksum: checksumOf(migration),
@@ -57,6 +58,30 @@ export async function migrate(
     return ran;
   });
 }
+
+const OWN_TABLE = `create table if not exists schema_migrations (
+  name text primary key,
+  checksum text not null,
+  applied_at integer not null
+) strict`;
+
+/**
+ * The files are written in SQLite's words, a column a line. In Postgres integer has 32 bits, and text sorts
+ * by the database's language unless told to sort by its bytes.
+ */
+const dialect = (db: Kysely<Tables>, statement: string): string =>
+  !isPostgres(db) ? statement : statement.replace(/--.*$/gm, "")
+    .replace(
+      /^(\s+\w+|\s*alter table \w+ add column \w+) (integer|blob|text)\b/gm,
+      (_, column, type) => `${column} ${POSTGRES_TYPES[type]}`,
+    )
+    .replace(/\)\s*strict\s*$/, ")");
+
+const POSTGRES_TYPES: Readonly<Record<string, string>> = {
+  integer: "bigint",
+  blob: "bytea",
+  text: 'text collate "C"',
+};
 
 const checksumOf = (migration: Migration): string =>
   createHash("sha256").update(migration.sql).digest("hex");

@@ -1,6 +1,7 @@
 /** The session directory: which session belongs to which node, and what the nodes say of them. */
-import type { Transaction } from "kysely";
+import { sql, type Transaction } from "kysely";
 import { OpenboxError } from "../errors.ts";
+import { forRows } from "./for_rows.ts";
 import type { HeldTimes } from "./held_times.ts";
 import type { Binding, EnrolledNode, Session, SessionRef, SessionReport, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -175,6 +176,7 @@ export async function recordReports(
     .select(["user_id", "name", "state", "last_exit", "last_used_at"])
     .where("account_id", "=", accountId).where("node_id", "=", nodeId).execute();
   const orphans = new Map(told);
+  const changed: ChangedSession[] = [], over: SessionKey[] = [];
   for (const row of bound) {
     const id = sessionRefId({ userId: row.user_id, name: row.name }), report = told.get(id);
     orphans.delete(id);
@@ -187,25 +189,59 @@ export async function recordReports(
     };
     const same = change.state === row.state && change.last_exit === row.last_exit &&
       change.last_used_at === row.last_used_at;
-    if (same && row.state === "ended" && row.last_used_at < now - ENDED_MS) {
-      await tx.deleteFrom("sessions").where("account_id", "=", accountId)
-        .where("user_id", "=", row.user_id).where("name", "=", row.name).execute();
-    }
+    const key = { user_id: row.user_id, name: row.name };
+    if (same && row.state === "ended" && row.last_used_at < now - ENDED_MS) over.push(key);
     if (same) continue;
     const { state } = change;
     if (state !== row.state && (state === "lost" || state === "ended")) {
       gone.push({ userId: row.user_id, name: row.name, state });
     }
-    await tx.updateTable("sessions").set(change).where("account_id", "=", accountId)
-      .where("user_id", "=", row.user_id).where("name", "=", row.name).execute();
+    changed.push({ ...key, ...change });
   }
+  await writeChanged(tx, accountId, changed);
+  await forRows(
+    tx,
+    KEY,
+    over,
+    ({ value, rows }) =>
+      sql`delete from sessions ${rows("using")} where sessions.account_id = ${accountId}
+      and sessions.user_id = ${value("user_id")} and sessions.name = ${value("name")}`,
+  );
   const ends = await tx.selectFrom("session_ends").select(["user_id", "name"])
     .where("account_id", "=", accountId).where("node_id", "=", nodeId).execute();
-  for (const { user_id, name } of ends) {
-    if (orphans.has(sessionRefId({ userId: user_id, name }))) continue; // told again, until it is gone
-    await tx.deleteFrom("session_ends").where("account_id", "=", accountId)
-      .where("node_id", "=", nodeId).where("user_id", "=", user_id).where("name", "=", name)
-      .execute();
-  }
+  // those that the node still has are told again, until they are gone
+  const ended = ends.filter(({ user_id, name }) =>
+    !orphans.has(sessionRefId({ userId: user_id, name }))
+  );
+  await forRows(
+    tx,
+    KEY,
+    ended,
+    ({ value, rows }) =>
+      sql`delete from session_ends ${rows("using")} where session_ends.account_id = ${accountId}
+      and session_ends.node_id = ${nodeId} and session_ends.user_id = ${value("user_id")}
+      and session_ends.name = ${value("name")}`,
+  );
   return { orphans: [...orphans.values()].map(({ userId, name }) => ({ userId, name })), gone };
 }
+
+const KEY = { user_id: "text", name: "text" } as const;
+type SessionKey = Pick<Tables["sessions"], keyof typeof KEY>;
+type ChangedSession = Pick<
+  Tables["sessions"],
+  keyof typeof KEY | "state" | "last_exit" | "last_used_at"
+>;
+
+const writeChanged = (tx: Tx, accountId: string, changed: readonly ChangedSession[]) =>
+  forRows(
+    tx,
+    { ...KEY, state: "text", last_exit: "bigint", last_used_at: "bigint" },
+    changed,
+    ({ value, rows }) =>
+      // a call through another control plane may have used it since
+      sql`update sessions set state = ${value("state")}, last_exit = ${value("last_exit")},
+        last_used_at = case when sessions.last_used_at < ${value("last_used_at")}
+          then ${value("last_used_at")} else sessions.last_used_at end
+        ${rows("from")} where sessions.account_id = ${accountId}
+        and sessions.user_id = ${value("user_id")} and sessions.name = ${value("name")}`,
+  );

@@ -17,7 +17,8 @@ import {
   writeCaText,
 } from "./ca_rows.ts";
 import { gatherAudit } from "./gather_audit.ts";
-import { HeldTimes } from "./held_times.ts";
+import { type Held, HeldTimes } from "./held_times.ts";
+import { isPostgres, lock } from "./lock.ts";
 import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
 import {
@@ -33,6 +34,7 @@ import type { Candidate, Store, Target, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
 import { verifyAudit } from "./verify_audit.ts";
+import { type HeldKind, writeHeld } from "./write_held.ts";
 
 /** Of one transaction of `flush`: 10,000 nodes must not hold up the calls in between. */
 const FLUSH_BATCH = 500;
@@ -40,8 +42,16 @@ const FLUSH_BATCH = 500;
 /** A node that was not heard for so long comes online: its time is written at once. */
 const NEWS_MS = 60_000;
 
+export interface SqlStoreOptions {
+  /** Runs the work of one call, within its time, and again where the database undid it. */
+  attempt<T>(work: () => Promise<T>): Promise<T>;
+}
+
 /** The store owns `db` and closes it. Its schema must be there (`migrate`). */
-export function createSqlStore(db: Kysely<Tables>): Store {
+export function createSqlStore(
+  db: Kysely<Tables>,
+  { attempt }: SqlStoreOptions = { attempt: (work) => work() },
+): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
   const hot = compileHotQueries(db);
   const writer: AuditWriter = { process: newProcessId(), uptimeMs: () => performance.now() };
@@ -49,59 +59,58 @@ export function createSqlStore(db: Kysely<Tables>): Store {
 
   const single = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
-      return await work();
+      return await attempt(work);
     } catch (error) {
       throw asStoreError(error);
     }
   };
+  // whatever changes something is one, also a single statement: its server may go on with that when the
+  // connection is gone, but only we commit
   const transaction = <T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> =>
     single(() => db.transaction().execute(work));
 
   async function flush(): Promise<void> {
-    await seen.flush((times) =>
-      transaction(async (tx) => {
-        for (const [id, at] of times) await tx.executeQuery(bind(hot.writeSeen, at, id));
-      }).then(nextTurn), FLUSH_BATCH);
-    await used.flush((times) =>
-      transaction(async (tx) => {
-        for (const [id, at] of times) await tx.executeQuery(bind(hot.writeUsed, at, id));
-      }).then(nextTurn), FLUSH_BATCH);
-    await sessionsUsed.flush((times) =>
-      transaction(async (tx) => {
-        for (const [id, at] of times) {
-          const [userId, name] = id.split(" ");
-          await tx.updateTable("sessions").set({ last_used_at: at })
-            .where("user_id", "=", userId!).where("name", "=", name!)
-            .where("last_used_at", "<", at).execute();
-        }
-      }).then(nextTurn), FLUSH_BATCH);
+    const write = (kind: HeldKind) => (times: readonly Held[]) =>
+      transaction((tx) => writeHeld(tx, kind, times)).then(nextTurn);
+    await seen.flush(write("nodeSeen"), FLUSH_BATCH);
+    await used.flush(write("tokenUsed"), FLUSH_BATCH);
+    await sessionsUsed.flush(write("sessionUsed"), FLUSH_BATCH);
+  }
+
+  async function createAccount(
+    tx: Transaction<Tables>,
+    name: string,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<User> {
+    const user: User = { accountId: newAccountId(), id: newUserId(), name };
+    await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now })
+      .execute();
+    await tx.insertInto("users").values({
+      id: user.id,
+      account_id: user.accountId,
+      name,
+      created_at: now,
+    }).execute();
+    await append(tx, { ...audit, accountId: user.accountId, subject: user.id });
+    return user;
   }
 
   return {
     async ping() {
-      await single(() => db.executeQuery(bind(hot.ping)));
+      const { rows } = await single(() => db.executeQuery(bind(hot.ping)));
+      if (rows.length === 0) throw asStoreError(new Error("The database takes no writes"));
     },
 
     createAccount: (userName, now, audit) =>
-      transaction(async (tx) => {
-        const user: User = { accountId: newAccountId(), id: newUserId(), name: userName };
-        await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now })
-          .execute();
-        await tx.insertInto("users").values({
-          id: user.id,
-          account_id: user.accountId,
-          name: user.name,
-          created_at: now,
-        }).execute();
-        await append(tx, { ...audit, accountId: user.accountId, subject: user.id });
-        return user;
-      }),
+      transaction((tx) => createAccount(tx, userName, now, audit)),
 
-    firstUser: () =>
-      single(async () => {
-        const row = await db.selectFrom("users").selectAll()
-          .orderBy("created_at").orderBy("id").limit(1).executeTakeFirst();
-        return row && toUser(row);
+    firstUser: () => single(() => readFirstUser(db)),
+
+    ensureFirstUser: (userName, now, audit) =>
+      transaction(async (tx) => {
+        await lock(tx, "first user");
+        return await readFirstUser(tx) ?? await createAccount(tx, userName, now, audit);
       }),
 
     usersNamed: (name) =>
@@ -198,11 +207,16 @@ export function createSqlStore(db: Kysely<Tables>): Store {
           { ca_acknowledged: caAcknowledged }),
         ...(certHeld !== undefined && certHeld !== node.certHeld && { cert_held: certHeld }),
         // one that comes online is so also after a crash: what is held is not yet written then
-        ...(seen.latest(node.id, node.storedSeenAt) < now - NEWS_MS && { last_seen_at: now }),
+        ...(seen.latest(node.id, node.storedSeenAt) < now - NEWS_MS && {
+          // another control plane may have heard it later
+          last_seen_at: sql<
+            number
+          >`case when last_seen_at < ${now} then ${now} else last_seen_at end`,
+        }),
       };
       if (Object.keys(changed).length > 0) {
-        await single(() =>
-          db.updateTable("nodes").set(changed)
+        await transaction((tx) =>
+          tx.updateTable("nodes").set(changed)
             .where("account_id", "=", node.accountId).where("id", "=", node.id)
             .where("deleted_at", "is", null).execute()
         );
@@ -240,6 +254,7 @@ export function createSqlStore(db: Kysely<Tables>): Store {
 
     deleteNode: (accountId, id, now, audit) =>
       transaction(async (tx) => {
+        await lock(tx, id);
         const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
           .where("account_id", "=", accountId).where("id", "=", id)
           .where("deleted_at", "is", null).executeTakeFirst();
@@ -277,9 +292,15 @@ export function createSqlStore(db: Kysely<Tables>): Store {
 
     bindSession: (user, name, wanted, now, audit) =>
       transaction(async (tx) => {
+        // no node is deleted while a session is being bound to it
+        await lock(tx, wanted.nodeId);
         const created = await insertBinding(tx, user, name, wanted, now);
         if (created) await append(tx, { ...audit, accountId: user.accountId });
-        return { ...(await readBinding(tx, user, name, seen))!, created };
+        const binding = await readBinding(tx, user, name, seen);
+        if (binding) return { ...binding, created };
+        throw new OpenboxError("conflict", `The session ${name} was ended just now`, {
+          hint: "try again",
+        });
       }),
 
     sessions: (user) => transaction((tx) => readSessions(tx, user, { seen, used: sessionsUsed })),
@@ -294,11 +315,14 @@ export function createSqlStore(db: Kysely<Tables>): Store {
     recordSessions: (node, reports, now, audit) =>
       transaction(async (tx) => {
         const { orphans, gone } = await recordReports(tx, node, reports, now);
-        for (const { userId, name, state } of gone) {
-          const action = state === "lost" ? "session.lost" : "session.end";
-          const detail = { user: userId };
-          await append(tx, { ...audit, accountId: node.accountId, action, subject: name, detail });
-        }
+        const entries = gone.map(({ userId, name, state }): AuditEntry => ({
+          ...audit,
+          accountId: node.accountId,
+          action: state === "lost" ? "session.lost" : "session.end",
+          subject: name,
+          detail: { user: userId },
+        }));
+        if (entries.length > 0) await appendAudit(tx, writer, entries);
         return orphans;
       }),
 
@@ -323,13 +347,13 @@ export function createSqlStore(db: Kysely<Tables>): Store {
     caNodes: () => single(() => readCaNodes(db, seen)),
 
     reserveSerials: (count, now) =>
-      single(async () => {
-        // one statement, so that two callers cannot read the same end
+      transaction(async (tx) => {
+        await lock(tx, "serials");
         const { rows } = await sql<{ first: number }>`
           insert into serial_blocks (first, account_id, size, reserved_at)
           select coalesce((select first + size from serial_blocks order by first desc limit 1), 1),
             null, ${count}, ${now}
-          returning first`.execute(db);
+          returning first`.execute(tx);
         return BigInt(rows[0]!.first);
       }),
 
@@ -363,7 +387,15 @@ export function createSqlStore(db: Kysely<Tables>): Store {
 
     auditHead: () => transaction(readHead),
 
-    verifyAudit: (options) => single(() => verifyAudit(db, options)),
+    verifyAudit: (options) =>
+      verifyAudit(
+        (after, limit) =>
+          single(() =>
+            db.selectFrom("audit").selectAll().where("seq", ">", after).orderBy("seq").limit(limit)
+              .execute()
+          ),
+        options,
+      ),
 
     namesOf: (accountId, ids) =>
       single(async () => {
@@ -393,6 +425,12 @@ export function createSqlStore(db: Kysely<Tables>): Store {
       }
     },
   };
+}
+
+async function readFirstUser(db: Kysely<Tables>): Promise<User | undefined> {
+  const row = await db.selectFrom("users").selectAll()
+    .orderBy("created_at").orderBy("id").limit(1).executeTakeFirst();
+  return row && toUser(row);
 }
 
 const toUser = (row: Tables["users"]): User => ({
@@ -433,7 +471,11 @@ function compileHotQueries(db: Kysely<Tables>) {
     ])
     .where("nodes.account_id", "=", "").where("deleted_at", "is", null);
   return {
-    ping: db.selectFrom("schema_migrations").select("name").compile(),
+    ping: isPostgres(db)
+      // it may have become a standby since we connected
+      ? db.selectFrom("schema_migrations").select("name")
+        .where(sql`current_setting('transaction_read_only')`, "=", sql.lit("off")).compile()
+      : db.selectFrom("schema_migrations").select("name").compile(),
     userByToken: db.selectFrom("user_tokens").innerJoin("users", "users.id", "user_tokens.user_id")
       .select([
         "user_tokens.account_id as accountId",
@@ -451,9 +493,6 @@ function compileHotQueries(db: Kysely<Tables>) {
       .where("node_tags.account_id", "=", "").where("tag", "=", "").compile(),
     candidatesByNode: candidates
       .where(({ eb }) => eb("nodes.id", "=", "").or("name", "=", "")).compile(),
-    writeSeen: db.updateTable("nodes").set({ last_seen_at: 0 }).where("id", "=", "").compile(),
-    writeUsed: db.updateTable("user_tokens").set({ last_used_at: 0 }).where("id", "=", "")
-      .compile(),
   };
 }
 type HotQueries = ReturnType<typeof compileHotQueries>;

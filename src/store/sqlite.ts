@@ -8,6 +8,7 @@ import type { Clock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 import { quoteWord } from "../shell_word.ts";
 import { migrate } from "./migrations.ts";
+import { holdPidFile, readPidFile } from "./pid_file.ts";
 import { createSqlStore } from "./sql_store.ts";
 import { nodeSqliteDialect } from "./sqlite_dialect.ts";
 import type { Store } from "./store.ts";
@@ -33,24 +34,35 @@ export interface SqliteOptions {
 export async function openSqliteStore(path: string, options: SqliteOptions): Promise<Store> {
   // before SQLite opens it: closing any handle of the file would drop SQLite's locks on it (POSIX)
   if (path !== IN_MEMORY) await preparePrivateFile(path, options.mustExist ?? false);
+  const database = await openLocked(path, options.clock);
+  const pid = path === IN_MEMORY ? undefined : await holdPidFile(pidPath(path));
   const db = new Kysely<Tables>({
-    dialect: nodeSqliteDialect(await openLocked(path, options.clock)),
+    dialect: nodeSqliteDialect({
+      prepare: (text) => database.prepare(text),
+      close() {
+        // first: after it another process may have the database, and a file of its own
+        pid?.[Symbol.dispose]();
+        database.close();
+      },
+    }),
   });
   try {
     await migrate(db, options.clock.now());
   } catch (error) {
     await db.destroy();
-    throw asOpenError(path, error);
+    throw await asOpenError(path, error);
   }
   return createSqlStore(db);
 }
 
+const pidPath = (path: string): string => `${path}.pid`;
+
 async function preparePrivateFile(path: string, mustExist: boolean): Promise<void> {
   try {
-    if (!mustExist) {
+    if (!mustExist && !await exists(path)) {
       (await Deno.open(path, { write: true, create: true, mode: 0o600 })).close();
     }
-    refuseForeign(path, await Deno.stat(path));
+    refuseForeign(path, await Deno.lstat(path));
   } catch (error) {
     if (error instanceof OpenboxError) throw error;
     const absent = error instanceof Deno.errors.NotFound;
@@ -64,8 +76,21 @@ async function preparePrivateFile(path: string, mustExist: boolean): Promise<voi
   }
 }
 
+const exists = (path: string): Promise<boolean> =>
+  Deno.lstat(path).then(() => true, (error) => {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  });
+
 function refuseForeign(path: string, info: Deno.FileInfo): void {
-  if (!info.isFile) throw new OpenboxError("bad_file", `${path} is not a file`);
+  if (info.isSymlink) {
+    throw new OpenboxError("unsafe_file", `${path} is a symbolic link`, {
+      hint: "name the file that it points to",
+    });
+  }
+  if (!info.isFile) {
+    throw new OpenboxError("bad_file", `${path} is a ${info.isDirectory ? "directory" : "device"}`);
+  }
   const uid = Deno.uid();
   if (info.uid !== null && info.uid !== uid) {
     throw new OpenboxError("unsafe_file", `${path} belongs to another user (uid ${info.uid})`, {
@@ -84,7 +109,7 @@ async function openLocked(path: string, clock: Clock): Promise<DatabaseSync> {
     try {
       return lock(path);
     } catch (error) {
-      if (!isBusy(error) || clock.now() >= until) throw asOpenError(path, error);
+      if (!isBusy(error) || clock.now() >= until) throw await asOpenError(path, error);
     }
     // two that try at once both hold the shared lock and stand in each other's way: let go, at odds
     await clock.sleep(10 + 40 * Math.random());
@@ -115,12 +140,15 @@ function refuseForeignSchema(path: string, database: DatabaseSync): void {
 
 const isBusy = (error: unknown): boolean => /database is locked/.test(what(error));
 
-function asOpenError(path: string, error: unknown): OpenboxError {
+async function asOpenError(path: string, error: unknown): Promise<OpenboxError> {
   if (error instanceof OpenboxError) return error;
   if (isBusy(error)) {
+    const pid = await readPidFile(pidPath(path));
     return new OpenboxError(
       "conflict",
-      `The database ${path} is in use: another control plane runs on it`,
+      `The database ${path} is in use: another control plane runs on it${
+        pid === undefined ? "" : `, as process ${pid}`
+      }`,
       {
         hint: "stop that one first, or give this one a file of its own with --db PATH",
         cause: error,

@@ -6,7 +6,9 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 const MAX_STATEMENTS = 200;
 
 /** Closing kysely closes `database`. */
-export function nodeSqliteDialect(database: DatabaseSync): SqliteDialect {
+export function nodeSqliteDialect(
+  database: Pick<DatabaseSync, "prepare" | "close">,
+): SqliteDialect {
   const statements = new Map<string, KyselyStatement>();
   return new SqliteDialect({
     database: {
@@ -15,6 +17,7 @@ export function nodeSqliteDialect(database: DatabaseSync): SqliteDialect {
         let statement = statements.get(sql);
         if (!statement) {
           statement = kyselyStatement(database.prepare(sql));
+          if (sql === "rollback") statement = forgiving(statement);
           if (statements.size === MAX_STATEMENTS) {
             statements.delete(statements.keys().next().value!);
           }
@@ -38,3 +41,19 @@ function kyselyStatement(statement: StatementSync) {
     iterate: (parameters: readonly unknown[]) => statement.iterate(...values(parameters)),
   };
 }
+
+/**
+ * A full or failing disk ends the transaction by itself. Kysely's rollback would fail then, and its
+ * failure be told instead of the disk's.
+ */
+const forgiving = (rollback: KyselyStatement): KyselyStatement => ({
+  ...rollback,
+  run(parameters) {
+    try {
+      return rollback.run(parameters);
+    } catch (error) {
+      if (!/no transaction is active/.test(String(error))) throw error;
+      return { changes: 0, lastInsertRowid: 0 };
+    }
+  },
+});

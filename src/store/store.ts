@@ -5,8 +5,9 @@
  * changes something takes the entry that tells of it and writes both or neither; where nothing was
  * changed nothing is told. The times that are held and what nodes say of themselves are not told.
  *
- * A method rejects with `database_unavailable` when the database did not do its part; nothing was
- * changed then. Secrets are hashed in here: no text of one reaches a table.
+ * A method rejects with `database_unavailable` when the database did not do its part. Nothing was changed
+ * then, unless the database went away in the very moment of the commit: nobody knows then.
+ * Secrets are hashed in here: no text of one reaches a table.
  */
 import type { AbortOptions } from "../abort.ts";
 import type { Secret } from "../secret.ts";
@@ -208,6 +209,8 @@ export interface Store extends AsyncDisposable {
   createAccount(userName: string, now: number, audit: AuditEntry): Promise<User>;
   /** The user who came with the oldest account; undefined before the first start was through. */
   firstUser(): Promise<User | undefined>;
+  /** That user, made where there is none: of several control planes that start at once one makes it. */
+  ensureFirstUser(userName: string, now: number, audit: AuditEntry): Promise<User>;
   /** The users of this name, of every account. For the person at the machine, never for a caller. */
   usersNamed(name: string): Promise<readonly User[]>;
   hasUserToken(user: User): Promise<boolean>;

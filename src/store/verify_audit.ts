@@ -1,24 +1,25 @@
 /** Whether the record of what was done is as it was written (audit.ts). */
-import type { Kysely } from "kysely";
 import type { AbortOptions } from "../abort.ts";
-import { auditHash, type AuditHead, EMPTY_CHAIN } from "./audit.ts";
+import { auditHash, type AuditHead, type AuditRow, EMPTY_CHAIN } from "./audit.ts";
 import type { AuditCheck } from "./store.ts";
-import type { Tables } from "./tables.ts";
 
 /** Rows of one look: between two of them other calls get their turn. */
 const BATCH = 2000;
 
-/** Goes by the numbers, so that a row that was taken out or put in is found at its place. */
+/**
+ * Goes by the numbers, so that a row that was taken out or put in is found at its place. `read` gives the
+ * next rows behind a number, in their order; it is called again and again, since all take longer than one
+ * call of the database may.
+ */
 export async function verifyAudit(
-  db: Kysely<Tables>,
+  read: (after: number, limit: number) => Promise<readonly AuditRow[]>,
   { signal, kept = [] }: AbortOptions & { readonly kept?: readonly AuditHead[] },
 ): Promise<AuditCheck> {
   const wanted = new Map(kept.map(({ seq, hash }) => [seq, hash]));
   let head = EMPTY_CHAIN;
   while (true) {
     signal?.throwIfAborted();
-    const rows = await db.selectFrom("audit").selectAll().where("seq", ">", head.seq)
-      .orderBy("seq").limit(BATCH).execute();
+    const rows = await read(head.seq, BATCH);
     for (const row of rows) {
       const seq = head.seq + 1;
       if (row.seq !== seq) return { head, bad: { seq, why: "it is missing" } };

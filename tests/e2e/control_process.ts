@@ -102,7 +102,10 @@ function inherited(): Record<string, string> {
   }));
 }
 
-function collect(stream: ReadableStream<Uint8Array>): { text(): string; end: Promise<void> } {
+/** What comes is kept as text. */
+export function collect(
+  stream: ReadableStream<Uint8Array>,
+): { text(): string; end: Promise<void> } {
   const decoder = new TextDecoder();
   let text = "";
   const end = (async () => {

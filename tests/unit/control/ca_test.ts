@@ -110,6 +110,16 @@ Deno.test("keys come as text too, and then stay as they are", async () => {
   assert.equal((await ca.now()).state.user.phase, "standby");
 });
 
+Deno.test("a key file of which other control planes have copies stays as it is", async () => {
+  await using it = await caHome();
+  await using store = await openStore();
+  await openCa(it.source, store);
+  const source = { kind: "given", path: it.path } as const;
+  const ca = await openCa(source, store, { firstStart: false, shared: true });
+  await refuses("not_supported", /copy of it.*--ca database/, rotate(ca, "init"));
+  (await ca.now()).authority();
+});
+
 Deno.test("ROT-6: a sealed CA starts locked, issues nothing, and is unsealed without a restart", async () => {
   await using it = await caHome();
   await using store = await openStore();

@@ -14,13 +14,14 @@ export const openStore = (): Promise<Store> => openSqliteStore(IN_MEMORY, { cloc
 export interface CaOptions {
   readonly passphrase?: Secret;
   readonly firstStart?: boolean;
+  readonly shared?: boolean;
 }
 
 /** As a control plane opens it at its start. */
 export function openCa(
   source: ControlSettings["ca"],
   store: Store,
-  { passphrase, firstStart = true }: CaOptions = {},
+  { passphrase, firstStart = true, shared = false }: CaOptions = {},
 ): Promise<ControlCa> {
   let serial = 0n;
   return openControlCa(source, {
@@ -29,6 +30,7 @@ export function openCa(
     nextSerial: () => Promise.resolve(++serial),
     passphrase,
     firstStart,
+    shared,
   });
 }
 

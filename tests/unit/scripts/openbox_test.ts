@@ -98,7 +98,19 @@ Deno.test("the control plane may start nothing and sees its home and the folders
   });
   assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
   assert.equal(value(flags, "--allow-read"), "/srv/box,/data,/etc/a b,/etc");
-  assert.equal(value(flags, "--allow-write"), "/srv/box,/data/openbox.db");
+  assert.equal(value(flags, "--allow-write"), "/srv/box,/data/openbox.db,/data/openbox.db.pid");
+});
+
+Deno.test("STO-16: the address of a Postgres is no path, and is not in Deno's arguments", async () => {
+  const dsn =
+    "postgres://u:hunter2@db.example.com/box?sslmode=verify-full&sslrootcert=%2Fetc/pg%2Fca.crt&options=x";
+  for (const args of [["control"], ["control", "--db", dsn], ["control", `--db=${dsn}`]]) {
+    const env = { OPENBOX_HOME: "/srv/box", ...(args.length === 1 && { OPENBOX_DB: dsn }) };
+    const { flags } = await call(args, { env });
+    assert.equal(value(flags, "--allow-read"), "/srv/box,/etc/pg");
+    assert.equal(value(flags, "--allow-write"), "/srv/box");
+    assert.doesNotMatch(flags.join(" "), /hunter2|postgres:/);
+  }
 });
 
 Deno.test("the CLI writes only in its home and starts only stty, also where a command names a mode", async () => {

@@ -75,6 +75,20 @@ Deno.test("STO-6: a file that others can read is refused with the command", asyn
   await refuses("unsafe_file", /chmod 600 '.*\/a b\.db'/, open(path));
 });
 
+Deno.test("STO-6: a link in the file's place, and a file of somebody else, are refused", async () => {
+  await using dir = await directory();
+  const path = `${dir.path}/a.db`;
+  await (await open(path))[Symbol.asyncDispose]();
+  await Deno.symlink(path, `${dir.path}/link.db`);
+  await refuses("unsafe_file", /symbolic link.*name the file/, open(`${dir.path}/link.db`));
+  await Deno.symlink(`${dir.path}/nothing`, `${dir.path}/dangling.db`);
+  await refuses("unsafe_file", /symbolic link/, open(`${dir.path}/dangling.db`));
+  await assert.rejects(Deno.stat(`${dir.path}/nothing`), Deno.errors.NotFound);
+  if (Deno.uid() !== 0) return;
+  await Deno.chown(path, 12345, 12345);
+  await refuses("unsafe_file", /belongs to another user \(uid 12345\).*chown 0/, open(path));
+});
+
 Deno.test("a database of another program is refused and stays as it is", async () => {
   await using dir = await directory();
   const path = `${dir.path}/go.db`;
@@ -114,10 +128,22 @@ Deno.test("a second process is refused while the first lives, and not when it wa
   }).spawn();
   const output = holder.stdout.getReader();
   await output.read(); // it says when it has the file
-  await refuses("conflict", /in use: another control plane.*stop that one/, open(path));
+  const { pid } = holder;
+  await refuses(
+    "conflict",
+    new RegExp(`in use: another control plane .*process ${pid} .*stop that one`),
+    open(path),
+  );
   holder.kill("SIGKILL");
   await holder.status;
   await output.cancel();
+  // the killed one left its number: who has the file now is not that one
+  const other = new DatabaseSync(path);
+  other.exec("begin exclusive");
+  const error: OpenboxError = await open(path).then(() => assert.fail(), (error) => error);
+  assert.equal(error.code, "conflict");
+  assert.doesNotMatch(error.message, /process/);
+  other.close();
   await using store = await open(path);
   assert.equal((await store.firstUser())?.name, "holder");
 });
@@ -145,8 +171,8 @@ Deno.test("STO-17: 10,000 beats write once a flush, and let others in between", 
   const beat = { addr: undefined, version: undefined, bootId: undefined };
   for (let i = 0; i < 10_000; i++) {
     // the nodes need not be in the table to be held
-    const heard = { ...node, id: i === 0 ? id : `node_${i}`, storedSeenAt: NOW };
-    await store.recordBeat(heard, { ...beat, now: NOW + i });
+    const seen = { ...node, id: i === 0 ? id : `node_${i}`, storedSeenAt: NOW };
+    await store.recordBeat(seen, { ...beat, now: NOW + i });
   }
   assert.equal(size(), before);
   let turns = 0;

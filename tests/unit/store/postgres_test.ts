@@ -1,0 +1,374 @@
+import assert from "node:assert/strict";
+import { systemClock } from "../../../src/clock.ts";
+import type { Code, OpenboxError } from "../../../src/errors.ts";
+import { Secret } from "../../../src/secret.ts";
+import { openPostgresStore } from "../../../src/store/postgres.ts";
+import { parsePostgresDsn } from "../../../src/store/postgres_dsn.ts";
+import type { Store, User } from "../../../src/store/store.ts";
+import { addEnrollToken, enroll, registration } from "../../contract/store_suite.ts";
+import { ENTRY } from "../../fixtures/audit_entry.ts";
+import { requireComponent } from "../../fixtures/component.ts";
+import { POSTGRES_PASSWORD, sharedPostgres } from "../../fixtures/postgres.ts";
+import { eventually } from "../../fixtures/processes.ts";
+
+const NOW = Date.UTC(2026, 0, 1);
+const FIXTURES = new URL("../../fixtures/", import.meta.url).pathname;
+const present = requireComponent("initdb", "postgres");
+const server = present.ignore ? undefined : sharedPostgres({
+  settings: ["listen_addresses=127.0.0.1,127.0.0.2"],
+  tls: { cert: `${FIXTURES}tls.crt`, key: `${FIXTURES}tls.key` },
+});
+
+const open = (database: string, parameters?: string): Promise<Store> =>
+  openPostgresStore(parsePostgresDsn(server!().dsn(database, parameters)), { clock: systemClock });
+
+const refuses = (code: Code, text: RegExp, call: Promise<unknown>) =>
+  assert.rejects(call, (error: OpenboxError) => {
+    assert.equal(error.code, code, String(error.cause ?? error));
+    assert.match(`${error.message} ${error.hint}`, text);
+    return true;
+  });
+
+/** Two control planes' stores on one database, both new. */
+function pair(name: string, run: (a: Store, b: Store, database: string) => Promise<void>): void {
+  Deno.test(name, present, async () => {
+    const database = await server!().newDatabase();
+    await using stack = new AsyncDisposableStack();
+    const [a, b] = await Promise.all([open(database), open(database)]);
+    stack.use(a);
+    stack.use(b);
+    await run(a, b, database);
+  });
+}
+
+const me = (store: Store): Promise<User> =>
+  store.ensureFirstUser("me", NOW, { ...ENTRY, action: "user.add" });
+
+pair(
+  "STO-15 STO-7: of two that start at once one migrates, and one makes the first user",
+  async (a, b, database) => {
+    const users = await Promise.all(Array.from({ length: 20 }, (_, i) => me(i % 2 ? a : b)));
+    assert.equal(new Set(users.map(({ id }) => id)).size, 1);
+    const count = (table: string) => server!().query(`select count(*) from ${table}`, database);
+    assert.deepEqual([await count("users"), await count("accounts")], ["1", "1"]);
+    assert.equal(await count("audit where action = 'user.add'"), "1");
+  },
+);
+
+pair(
+  "STO-15 ENR-1: of 60 callers of two control planes with one enrollment token one wins",
+  async (a, b) => {
+    const user = await me(a);
+    await addEnrollToken(a, user, "s");
+    const outcomes = await Promise.allSettled(
+      Array.from(
+        { length: 60 },
+        (_, i) => (i % 2 ? a : b).registerNode(registration("s", { hostKey: `k${i}` }), ENTRY),
+      ),
+    );
+    const codes = outcomes.map((outcome) =>
+      outcome.status === "fulfilled" ? "ok" : (outcome.reason as OpenboxError).code
+    ).sort();
+    assert.deepEqual(codes, [...Array(59).fill("enroll_token_used"), "ok"]);
+    assert.equal((await b.nodes(user.accountId, {})).length, 1);
+  },
+);
+
+pair(
+  "STO-15: of two that register one host key one wins, and the other keeps its token",
+  async (a, b) => {
+    const user = await me(a);
+    for (const secret of ["s1", "s2"]) await addEnrollToken(a, user, secret);
+    const outcomes = await Promise.allSettled(
+      [a, b].map((store, i) => store.registerNode(registration(`s${i + 1}`), ENTRY)),
+    );
+    assert.deepEqual(
+      outcomes.map((outcome) =>
+        outcome.status === "fulfilled" ? "ok" : (outcome.reason as OpenboxError).code
+      ).sort(),
+      ["conflict", "ok"],
+    );
+    const lost = outcomes.findIndex(({ status }) => status === "rejected") + 1;
+    await a.registerNode(registration(`s${lost}`, { hostKey: "another" }), ENTRY);
+  },
+);
+
+pair("STO-15 SEQ-2: callers of two control planes get a session's one node", async (a, b) => {
+  const user = await me(a);
+  const nodes = [await enroll(a, user, "x"), await enroll(b, user, "y")];
+  const bound = await Promise.all(Array.from({ length: 40 }, (_, i) =>
+    (i % 2 ? a : b).bindSession(
+      user,
+      "build",
+      { nodeId: nodes[i % 2]!.id, isolation: "native" },
+      NOW,
+      ENTRY,
+    )));
+  assert.equal(bound.filter(({ created }) => created).length, 1);
+  assert.equal(new Set(bound.map(({ node }) => node.id)).size, 1);
+});
+
+pair("STO-15 AUD-3: two control planes append to one chain without a fork", async (a, b) => {
+  const user = await me(a);
+  await Promise.all(
+    Array.from(
+      { length: 200 },
+      (_, i) =>
+        (i % 2 ? a : b).recordAudit([{ ...ENTRY, accountId: user.accountId, subject: `s${i}` }]),
+    ),
+  );
+  const { head, bad } = await b.verifyAudit({});
+  assert.equal(bad, undefined);
+  const records = await a.auditRecords(user.accountId, { after: 0, limit: 1000 });
+  assert.equal(records.filter(({ subject }) => subject?.startsWith("s")).length, 200);
+  assert.equal(records.at(-1)!.seq, head.seq);
+});
+
+pair("STO-15 CERT-29: two control planes never give one serial twice", async (a, b) => {
+  const blocks = await Promise.all(
+    Array.from({ length: 60 }, (_, i) => (i % 2 ? a : b).reserveSerials(10, NOW)),
+  );
+  assert.equal(new Set(blocks).size, 60);
+});
+
+pair("a node is deleted, or a session bound to it, and never both", async (a, b) => {
+  const user = await me(a);
+  for (let round = 0; round < 15; round++) {
+    const { id: nodeId } = await enroll(a, user, `n${round}`);
+    const [bound] = await Promise.allSettled([
+      a.bindSession(user, `s${round}`, { nodeId, isolation: "native" }, NOW, ENTRY),
+      b.deleteNode(user.accountId, nodeId, NOW, ENTRY),
+    ]);
+    if (bound.status === "rejected") assert.equal(bound.reason.code, "node_not_found");
+    assert.equal(await a.binding(user, `s${round}`, NOW), undefined);
+  }
+});
+
+pair(
+  "what one control plane hears the other shows after a flush, and no time goes back",
+  async (a, b) => {
+    const user = await me(a);
+    const { id } = await enroll(a, user, "mini");
+    const node = (await a.nodeByToken(new Secret("token of mini")))!;
+    const beat = { addr: undefined, version: undefined, bootId: undefined };
+    await a.recordBeat(node, { ...beat, now: NOW + 100 });
+    await a.flush();
+    assert.equal((await b.node(user.accountId, id))?.lastSeenAt, NOW + 100);
+    await b.recordBeat(node, { ...beat, now: NOW + 50 });
+    await b.flush();
+    assert.equal((await a.node(user.accountId, id))?.lastSeenAt, NOW + 100);
+    await b.bindSession(user, "s", { nodeId: id, isolation: "native" }, NOW, ENTRY);
+    await a.binding(user, "s", NOW + 7);
+    await a.flush();
+    assert.equal((await b.sessions(user))[0]!.lastUsedAt, NOW + 7);
+  },
+);
+
+pair(
+  "STO-17: 10,000 beats of two control planes are written in batches, side by side",
+  async (a, b) => {
+    const user = await me(a);
+    await enroll(a, user, "mini");
+    const node = (await a.nodeByToken(new Secret("token of mini")))!;
+    const beat = { addr: undefined, version: undefined, bootId: undefined };
+    for (let i = 0; i < 10_000; i++) {
+      const store = i % 2 ? a : b;
+      await store.recordBeat({ ...node, id: i < 2 ? node.id : `node_${i}`, storedSeenAt: NOW }, {
+        ...beat,
+        now: NOW + i,
+      });
+    }
+    const started = performance.now();
+    await Promise.all([a.flush(), b.flush()]);
+    assert.ok(performance.now() - started < 5000);
+    assert.equal((await a.node(user.accountId, node.id))?.lastSeenAt, NOW + 1);
+  },
+);
+
+pair(
+  "a lock that somebody holds ends a call in time, and undoes nothing else",
+  async (a, _b, database) => {
+    const user = await me(a);
+    const { id } = await enroll(a, user, "mini");
+    // somebody's console, left open in a transaction
+    const holding = server!().query(
+      `begin; update nodes set os = os where id = '${id}'; select pg_sleep(4); commit`,
+      database,
+    );
+    await eventually("it is held", async () =>
+      await server!().query(
+        "select count(*) from pg_stat_activity where query like '%pg_sleep(4)%' and wait_event = 'PgSleep'",
+      ) === "1");
+    const started = performance.now();
+    const update = a.updateNode(user.accountId, id, { name: "n", tags: [] }, ENTRY);
+    await refuses("database_unavailable", /./, update);
+    assert.ok(performance.now() - started < 3500);
+    assert.equal((await a.node(user.accountId, id))?.name, "mini", "others are served meanwhile");
+    await holding;
+    assert.equal((await a.node(user.accountId, id))?.name, "mini", "it was not done later");
+    assert.ok(await a.updateNode(user.accountId, id, { name: "n", tags: [] }, ENTRY));
+  },
+);
+
+pair(
+  "connections that the server ended are replaced without a failed call",
+  async (a, _b, database) => {
+    const user = await me(a);
+    await Promise.all(Array.from({ length: 20 }, () => a.nodes(user.accountId, {})));
+    await server!().query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${database}'`,
+    );
+    await Promise.all(Array.from({ length: 20 }, () => a.nodes(user.accountId, {})));
+    await addEnrollToken(a, user, "s");
+  },
+);
+
+pair("no more connections than the pool has, whatever comes at once", async (a, _b, database) => {
+  const user = await me(a);
+  const calls = Promise.all(Array.from({ length: 300 }, () => a.nodes(user.accountId, {})));
+  await calls;
+  const open = Number(
+    await server!().query(
+      `select count(*) from pg_stat_activity where datname = '${database}' and application_name = 'openbox'`,
+    ),
+  );
+  assert.ok(open >= 2 && open <= 20, `${open} of two stores`);
+});
+
+Deno.test(
+  "STO-7: a migration that was killed in the middle left nothing, and the next start does it",
+  present,
+  async () => {
+    const database = await server!().newDatabase();
+    const lock = "create table accounts (x text); select pg_sleep(3)";
+    // as another control plane would be seen in the middle of its migration, and then killed
+    const other = server!().query(`begin; ${lock}; commit`, database).catch(() => "killed");
+    await eventually("it is at work", async () =>
+      await server!().query(
+        `select count(*) from pg_stat_activity where datname = '${database}' and wait_event = 'PgSleep'`,
+      ) === "1");
+    const opening = open(database);
+    await server!().query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${database}' and wait_event = 'PgSleep'`,
+    );
+    assert.equal(await other, "killed");
+    await using store = await opening;
+    await me(store);
+  },
+);
+
+Deno.test(
+  "STO-7: a newer schema, and another program's tables, are refused and not touched",
+  present,
+  async () => {
+    const database = await server!().newDatabase();
+    await (await open(database))[Symbol.asyncDispose]();
+    await server!().query("insert into schema_migrations values ('999_later', 'x', 1)", database);
+    await refuses("bad_file", /newer openbox.*999_later/, open(database));
+    const foreign = await server!().newDatabase();
+    await server!().query("create table users (id int)", foreign);
+    await refuses("bad_file", /another program/, open(foreign));
+    assert.equal(
+      await server!().query("select count(*) from pg_tables where schemaname = 'public'", foreign),
+      "1",
+    );
+  },
+);
+
+Deno.test(
+  "TLS: a certificate that is known is believed, others are not, and the name has to fit",
+  present,
+  async () => {
+    const database = await server!().newDatabase();
+    const root = encodeURIComponent(`${FIXTURES}tls.crt`);
+    {
+      await using store = await open(database, `sslmode=verify-full&sslrootcert=${root}`);
+      await store.ping();
+      assert.equal(
+        await server!().query(
+          `select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid) where datname = '${database}' and application_name = 'openbox'`,
+        ),
+        "t",
+      );
+    }
+    await refuses(
+      "bad_setting",
+      /certificate is not believed.*sslrootcert/,
+      open(database, "sslmode=require"),
+    );
+    const byOtherName = (query: string) =>
+      openPostgresStore(
+        parsePostgresDsn(server!().dsn(database, query).replace("@127.0.0.1:", "@127.0.0.2:")),
+        { clock: systemClock },
+      );
+    await refuses(
+      "bad_setting",
+      /certificate is not believed/,
+      byOtherName(`sslmode=verify-full&sslrootcert=${root}`),
+    );
+    await using issuerOnly = await byOtherName(`sslmode=verify-ca&sslrootcert=${root}`);
+    await issuerOnly.ping();
+    await using plain = await open(database, "sslmode=disable");
+    await plain.ping();
+    await using offered = await open(database);
+    await offered.ping();
+    await refuses(
+      "bad_file",
+      /sslrootcert \/nowhere/,
+      open(database, "sslmode=verify-full&sslrootcert=/nowhere"),
+    );
+  },
+);
+
+Deno.test("TLS: a server that does not offer it, or says more than it may before it, is refused", async () => {
+  for (const [answer, why] of [["N", /does not offer TLS/], ["Sx", undefined]] as const) {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const serving = (async () => {
+      for await (const conn of listener) {
+        using _ = conn;
+        await conn.read(new Uint8Array(8));
+        await conn.write(new TextEncoder().encode(answer));
+        await conn.read(new Uint8Array(1));
+      }
+    })();
+    const { port } = listener.addr as Deno.NetAddr;
+    const ending = new AbortController();
+    const opening = openPostgresStore(
+      parsePostgresDsn(`postgres://u@127.0.0.1:${port}/d?sslmode=verify-full`),
+      { clock: systemClock, signal: ending.signal },
+    );
+    if (why) await refuses("bad_setting", why, opening);
+    else {
+      // it may be another one the next time: it is waited for, and never spoken to
+      setTimeout(() => ending.abort(new Error("enough")), 300);
+      await assert.rejects(opening, /enough/);
+    }
+    listener.close();
+    await serving.catch(() => {});
+  }
+});
+
+pair(
+  "a password that was changed while it runs is the database's failure, not the caller's",
+  async (a, _b, database) => {
+    const user = await me(a);
+    await server!().query("alter role openbox password 'other'");
+    try {
+      await server!().query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${database}'`,
+      ).catch(() => {});
+      const started = performance.now();
+      await refuses("database_unavailable", /database/, a.nodes(user.accountId, {}));
+      assert.ok(performance.now() - started < 3000);
+    } finally {
+      await server!().query(`alter role openbox password '${POSTGRES_PASSWORD}'`);
+    }
+    await eventually("it is back", () => a.nodes(user.accountId, {}).then(() => true, () => false));
+  },
+);
+
+pair("a text with a zero byte is the caller's mistake, not the database's failure", async (a) => {
+  const user = await me(a);
+  await refuses("bad_request", /zero byte/, a.node(user.accountId, "node_\0"));
+  await a.ping();
+});
