@@ -18,6 +18,7 @@ export const newNodeId = (): string => `node_${random(16, HEX)}`;
 export const newUserId = (): string => `usr_${random(12, HEX)}`;
 export const newAccountId = (): string => `acc_${random(12, HEX)}`;
 export const newTokenId = (): string => `tok_${random(12, HEX)}`;
+export const newRuleId = (): string => `rul_${random(12, HEX)}`;
 export const newRunId = (): string => `run_${random(16, HEX)}`;
 export const newBootId = (): string => `boot_${random(16, HEX)}`;
 export const newProcessId = (): string => `proc_${random(16, HEX)}`;

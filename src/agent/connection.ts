@@ -10,6 +10,7 @@ import { escape } from "../escape.ts";
 import type { Code, OpenboxError } from "../errors.ts";
 import type { AuthDecision, AuthRequest } from "../ssh/server.ts";
 import { removedError } from "./heartbeat.ts";
+import type { Revocations } from "./revocations.ts";
 import type { NodeState } from "./state.ts";
 
 export interface ConnectionDeps {
@@ -18,11 +19,12 @@ export interface ConnectionDeps {
     readonly state: NodeState;
     readonly clockAheadMs: number | undefined;
   };
+  readonly revocations: Pick<Revocations, "refusal">;
 }
 
 export function authenticate(
   { username, certificate, remoteAddress }: AuthRequest,
-  { clock, node }: ConnectionDeps,
+  { clock, node, revocations }: ConnectionDeps,
 ): AuthDecision<VerifiedUser> {
   const { state } = node;
   const policy: UserCertPolicy = {
@@ -36,7 +38,8 @@ export function authenticate(
   try {
     const proof = verifyUserCert(certificate, policy);
     if (state.removed) return refuse(removedError(state.nodeId));
-    return { accept: true, proof };
+    const refusal = revocations.refusal(proof);
+    return refusal ? refuse(refusal) : { accept: true, proof };
   } catch (error) {
     if (!(error instanceof CertificateRefused)) throw error;
     // whoever was not certified by our CA learns nothing

@@ -1,5 +1,6 @@
 /** Becoming a node: once, with a token that one person made, for the CA that the token names. */
 import type { RegisterRequest } from "../api/enroll.ts";
+import type { SignedStatement } from "../api/revocations.ts";
 import { type EnrollToken, formatEnrollToken, signEnrollProof } from "../ca/enroll_proof.ts";
 import { caFingerprint } from "../ca/keys.ts";
 import { followCa, trustPair } from "../ca/trust.ts";
@@ -27,6 +28,8 @@ export interface Enrollment {
 
 export interface Enrolled {
   readonly state: NodeState;
+  /** The account's list of now. */
+  readonly revocationList: SignedStatement | undefined;
   /** Of those asked for. */
   readonly droppedTags: readonly string[];
 }
@@ -78,7 +81,9 @@ export async function enroll(
       insecureHttp: enrollment.insecureHttp,
       tlsCa: enrollment.tlsCa,
       removed: false,
+      revocationsFloor: undefined,
     },
+    revocationList: answer.revocation_list,
     droppedTags: tags.filter((tag) => !answer.tags.includes(tag)),
   };
 }

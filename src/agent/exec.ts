@@ -32,7 +32,7 @@ export interface ExecDeps {
   readonly logins: Logins;
   readonly nodeId: string;
   readonly clock: Clock;
-  /** Aborts when the agent ends: what runs is ended with it. */
+  /** Aborts when the agent ends, or its user is revoked: what runs is ended with it. */
   readonly stopping: AbortSignal;
 }
 
@@ -301,6 +301,8 @@ async function attend(
       pass(process.stdout, "stdout", channel),
       pass(process.stderr, "stderr", channel),
     ]);
+    // whoever asked is told why, where somebody ended it; what it would have come to nobody knows
+    if (stopping.reason instanceof OpenboxError) return { kind: "lost", error: stopping.reason };
     return timedOut ? { kind: "timeout" } : exit;
   } finally {
     over.abort(DONE);

@@ -4,18 +4,21 @@
  */
 import type { AbortOptions } from "../abort.ts";
 import { MAX_NODE_SESSIONS, type NodeSession as ApiSession } from "../api/sessions.ts";
+import type { HeldRevocationsAnswer, SignedStatement } from "../api/revocations.ts";
 import { CA_KINDS, followCa, keysFingerprint } from "../ca/trust.ts";
-import type { ControlClient } from "../client/control_client.ts";
+import { type ControlClient, ControlError } from "../client/control_client.ts";
+import type { RevokedEntry } from "../client/revocation_list.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
 import type { SessionState, SessionTable } from "../session/table.ts";
 import { VERSION } from "../version.ts";
 import { checkHostCert } from "./enroll.ts";
+import type { Revocations } from "./revocations.ts";
 import type { NodeState } from "./state.ts";
 
 export interface HeartbeatDeps {
-  readonly control: Pick<ControlClient, "heartbeat">;
+  readonly control: Pick<ControlClient, "heartbeat" | "giveBackRevocations">;
   readonly clock: Clock;
   readonly bootId: string;
   /** What the node is by now. */
@@ -27,6 +30,9 @@ export interface HeartbeatDeps {
     clockAheadMs: number | undefined;
   };
   readonly sessions: Pick<SessionTable, "list" | "end" | "onChange">;
+  readonly revocations: Pick<Revocations, "held" | "statement" | "take">;
+  /** A list came that names these, and the one before did not. */
+  onRevoked(added: readonly RevokedEntry[]): Promise<void>;
   /** Looks where the node can be reached now, moves there if that changed, and says so. */
   addr(options: AbortOptions): Promise<string>;
   /** 0 to 1. */
@@ -90,12 +96,13 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
 
 /** Whether the answer changed what this node trusts or shows, which the control plane waits to hear. */
 async function beatOnce(
-  { control, clock, bootId, node, addr, sessions }: HeartbeatDeps,
+  deps: HeartbeatDeps,
   signal: AbortSignal,
 ): Promise<boolean> {
+  const { control, clock, bootId, node, addr, sessions, revocations } = deps;
   const where = await addr({ signal });
   const reports = reportSessions(sessions.list());
-  const sentAt = clock.now();
+  const sentAt = clock.now(), { held } = revocations;
   const answer = await control.heartbeat({
     node_id: node.state.nodeId,
     addr: where,
@@ -107,6 +114,10 @@ async function beatOnce(
       user: keysFingerprint(node.state.ca.user.keys),
     },
     load: Deno.loadavg(),
+    ...(held && {
+      revocations_version: held.version,
+      revocations_issued_at: Math.floor(held.issuedAt / 1000),
+    }),
     ...(reports.length > 0 && { sessions: reports }),
   }, { signal });
   // the answer names whole seconds; half of one is what they lack on average
@@ -117,6 +128,8 @@ async function beatOnce(
   }
   const followed = await follow(answer.ca_rotations ?? [], node);
   if (answer.host_cert !== undefined) await renew(answer.host_cert, node);
+  if (answer.send_revocations) await giveBack(deps, signal);
+  else if (answer.revocation_list) await takeRevocations(answer.revocation_list, deps);
   return followed || answer.host_cert !== undefined;
 }
 
@@ -134,6 +147,36 @@ async function follow(
     log("agent").info("the {kind} CA is rotated; trusted now: {keys}", { kind, keys });
   }
   return true;
+}
+
+/** The control plane does not know the list that is held here, as after its restore from a backup. */
+async function giveBack(deps: HeartbeatDeps, signal: AbortSignal): Promise<void> {
+  const { control, node, revocations: { held, statement } } = deps;
+  if (!held || !statement) return;
+  let answer: HeldRevocationsAnswer;
+  try {
+    answer = await control.giveBackRevocations({
+      node_id: node.state.nodeId,
+      revocation_list: statement,
+    }, { signal });
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error;
+    log("agent", "revocation").warn("the control plane takes no list back: {error}", { error });
+    // as one that holds none it is told the control plane's own, and judges that
+    const revocations = { ...deps.revocations, held: undefined };
+    await beatOnce({ ...deps, revocations }, signal);
+    return;
+  }
+  log("agent", "revocation").warn("the control plane had forgotten revocations; it has them again");
+  if (answer.revocation_list) await takeRevocations(answer.revocation_list, deps);
+}
+
+/** One that is refused is an error of the control plane, or of who speaks for it; the one held stays. */
+async function takeRevocations(
+  statement: SignedStatement,
+  { revocations, onRevoked }: HeartbeatDeps,
+): Promise<void> {
+  await onRevoked(await revocations.take(statement));
 }
 
 /** Of the 64 KiB that the control plane takes; the rest is for the other fields. */

@@ -4,7 +4,7 @@
  */
 import { parse, TomlError } from "smol-toml";
 import * as v from "valibot";
-import { isLogin } from "../api/fields.ts";
+import { isLogin } from "../names.ts";
 import { OpenboxError } from "../errors.ts";
 import { readTrustedFile } from "../home/private_file.ts";
 import type { Mount } from "../isolation/backend.ts";
@@ -35,6 +35,10 @@ export interface AgentRules {
   readonly trees: readonly string[];
   /** Every container gets the hardened profile. */
   readonly untrusted: boolean;
+  /** Without news of revocations for a day: `hard` takes no new connection, `soft` goes on. */
+  readonly revocation: "hard" | "soft";
+  /** What becomes of that which goes on for whoever is revoked. */
+  readonly onRevoke: "kill" | "keep";
   /** What of a command the audit is told. */
   readonly toldCommand: CommandPolicy;
 }
@@ -59,6 +63,8 @@ const DEFAULTS: Omit<AgentRules, "path"> = {
   gpus: true,
   trees: ["/var/lib/machines"],
   untrusted: false,
+  revocation: "hard",
+  onRevoke: "kill",
   toldCommand: "program",
 };
 
@@ -91,6 +97,8 @@ export function parseAgentRules(text: string, path: string): AgentRules {
     gpus: gpus ?? DEFAULTS.gpus,
     trees: nspawn?.trees ?? DEFAULTS.trees,
     untrusted: docker?.untrusted ?? DEFAULTS.untrusted,
+    revocation: rest.revocation ?? DEFAULTS.revocation,
+    onRevoke: rest.on_revoke ?? DEFAULTS.onRevoke,
     toldCommand: audit?.command ?? DEFAULTS.toldCommand,
   };
 }
@@ -168,6 +176,8 @@ const RulesFile = v.strictObject({
     pids: v.optional(whole),
   }, "a table: [caps]")),
   gpus: v.optional(switchValue),
+  revocation: v.optional(oneOf(["hard", "soft"])),
+  on_revoke: v.optional(oneOf(["kill", "keep"])),
   docker: v.optional(v.strictObject({ untrusted: v.optional(switchValue) }, "a table: [docker]")),
   audit: v.optional(
     v.strictObject({ command: v.optional(oneOf(COMMAND_POLICIES)) }, "a table: [audit]"),

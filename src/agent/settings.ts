@@ -30,6 +30,7 @@ export interface AgentSettings {
   readonly statePath: string;
   /** Where the sessions' files are. */
   readonly sessionsDir: string;
+  readonly revocationsPath: string;
   /** Which runs the control plane has not heard of yet. */
   readonly runsPath: string;
   /** What the node's owner allows. */
@@ -72,6 +73,7 @@ export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<
     agentDir: homePaths(host).agentDir,
     statePath: homePaths(host).agentState,
     sessionsDir: homePaths(host).agentSessions,
+    revocationsPath: homePaths(host).agentRevocations,
     runsPath: homePaths(host).agentRuns,
     rules: await readAgentRules(homePaths(host).agentRules),
     server: server

@@ -23,23 +23,26 @@ import { findAddress } from "./address.ts";
 import { authenticate } from "./connection.ts";
 import { descriptorLimit } from "./descriptor_limit.ts";
 import { type Door, openDoor } from "./door.ts";
-import { enroll } from "./enroll.ts";
+import { enroll, type Enrolled } from "./enroll.ts";
 import { serveChannel } from "./exec.ts";
 import { type Access, chooseAccess, contradictions, usableState } from "./enrolled.ts";
 import { beat } from "./heartbeat.ts";
 import { localAddress } from "./local_address.ts";
 import { readLogin } from "./login.ts";
 import { openLogins } from "./logins.ts";
+import { LiveRuns } from "./live_runs.ts";
 import { LiveNode } from "./node.ts";
 import { openPathLookup } from "./path_lookup.ts";
 import { requireUsable } from "./policy.ts";
+import { openRevocations } from "./revocations.ts";
+import { revokeLive } from "./revoke_live.ts";
 import { reportRuns } from "./run_reports.ts";
 import { openRunSpool } from "./run_spool.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { sessionFiles } from "./session_files.ts";
 import { createSshLog } from "./ssh_log.ts";
 import { AGENT_PORT, type AgentSettings } from "./settings.ts";
-import { type NodeState, readNodeState, writeNodeState } from "./state.ts";
+import { readNodeState, writeNodeState } from "./state.ts";
 
 export interface AgentOverrides {
   readonly transport?: Transport;
@@ -56,7 +59,7 @@ export interface RunningAgent extends AsyncDisposable {
   readonly addr: string;
   /** Rejects with `node_deleted` once the control plane says so; settles else only by disposal. */
   readonly ended: Promise<void>;
-  readonly connections: SshServer["connections"];
+  readonly connections: SshServer<VerifiedUser>["connections"];
 }
 
 export async function startAgent(
@@ -78,7 +81,7 @@ export async function startAgent(
   const { agentDir } = settings;
   const lookup = openPathLookup({ ownLogin: own.name, home: own.home, agentDir });
   requireUsable(rules, lookup);
-  const gate: { ssh?: SshServer } = {};
+  const gate: { ssh?: SshServer<VerifiedUser> } = {};
   const door = stack.use(
     await openAgentDoor(settings, access.server, overrides, (conn) => {
       if (gate.ssh) gate.ssh.accept(conn);
@@ -86,8 +89,22 @@ export async function startAgent(
     }),
   );
 
-  const state = stored ?? await becomeNode(settings, access, door, host);
+  const enrolled = stored ? undefined : await becomeNode(settings, access, door, host);
+  const state = stored ?? enrolled!.state;
   const node = new LiveNode(settings.statePath, state);
+  // before the first connection: a restart forgets no revocation
+  const revocations = await openRevocations({
+    path: settings.revocationsPath,
+    node,
+    rules,
+    clock,
+  });
+  if (enrolled?.revocationList) {
+    // with a clock that is wrong here it cannot be believed yet, as no caller can be
+    await revocations.take(enrolled.revocationList).catch((error) =>
+      log("agent", "revocation").warn("the first list is not taken: {error}", { error })
+    );
+  }
   const { nodeId } = state, bootId = newBootId();
   const { env } = host;
   const backends: readonly IsolationBackend[] = [
@@ -100,26 +117,20 @@ export async function startAgent(
   );
   const spool = stack.use(await openRunSpool(settings.runsPath, { clock }));
   const deps = { backends, rules, lookup, sessions, spool, logins, nodeId, clock };
-  const ending = new AbortController(), running = new Set<Promise<void>>();
+  const runs = new LiveRuns();
   const ssh = createSshServer<VerifiedUser>({
     identity: () => ({ key: node.state.hostKey, certificate: node.state.hostCert.blob }),
-    authenticate: (request) => authenticate(request, { clock, node }),
+    authenticate: (request) => authenticate(request, { clock, node, revocations }),
     acceptEnv,
     acceptSubsystem,
     permitPty: (user) => user.permitPty,
-    async onChannel(channel) {
-      const run = serveChannel(channel, { ...deps, stopping: ending.signal });
-      running.add(run);
-      await run.finally(() => running.delete(run));
-    },
+    onChannel: (channel) =>
+      runs.hold(channel.proof, (stopping) => serveChannel(channel, { ...deps, stopping })),
     limits: { silent },
     log: createSshLog(log("agent", "ssh"), () => performance.now()),
   });
   gate.ssh = stack.use(ssh);
-  stack.defer(async () => {
-    ending.abort(new Error("the agent ends"));
-    await Promise.allSettled(running);
-  });
+  stack.use(runs);
 
   const control = stack.use(createControlClient({ ...access, token: state.nodeToken }));
   stack.defer(() => door[Symbol.asyncDispose]()); // nothing new comes in while the rest ends
@@ -131,6 +142,8 @@ export async function startAgent(
     node,
     addr: (options) => door.look(options),
     sessions,
+    revocations,
+    onRevoked: (added) => revokeLive(added, { revocations, runs, ssh, sessions, rules }),
     random: Math.random,
   }, beating.signal).catch(async (error) => {
     // from here on no certificate is believed, also where the disk is full
@@ -209,7 +222,7 @@ async function becomeNode(
   access: Access,
   door: Door,
   { signal }: Host,
-): Promise<NodeState> {
+): Promise<Enrolled> {
   const { enrollToken: token, statePath } = settings;
   if (!token) {
     throw new OpenboxError("bad_setting", "This machine is no node yet, and there is no token", {
@@ -218,7 +231,7 @@ async function becomeNode(
   }
   await checkWritable(statePath);
   await using control = createControlClient(access);
-  const { state, droppedTags } = await enroll(
+  const enrolled = await enroll(
     {
       ...access,
       token,
@@ -229,6 +242,7 @@ async function becomeNode(
     { control },
     { signal },
   );
+  const { state, droppedTags } = enrolled;
   await writeNodeState(statePath, state);
   if (droppedTags.length > 0) {
     log("agent").warn("the enrollment token does not allow the tags {tags}; the node is without", {
@@ -236,7 +250,7 @@ async function becomeNode(
     });
   }
   log("agent").info("enrolled", { node: state.nodeId, name: state.name });
-  return state;
+  return enrolled;
 }
 
 /** The token is good for one enrollment: it must not be spent where the result cannot be kept. */

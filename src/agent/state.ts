@@ -28,6 +28,8 @@ export interface NodeState {
   readonly tlsCa: string | undefined;
   /** The control plane said that this node is no more. */
   readonly removed: boolean;
+  /** The version of the newest revocation list it held; undefined before the first. */
+  readonly revocationsFloor: number | undefined;
 }
 
 export interface HostCert {
@@ -74,6 +76,7 @@ const StateFile = v.object({
   insecure_http: v.optional(v.boolean(), false),
   tls_ca: v.optional(line),
   removed: v.optional(v.boolean(), false),
+  revocations_floor: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
 });
 
 const KIND = {
@@ -112,6 +115,7 @@ function fromFile(file: v.InferOutput<typeof StateFile>): NodeState {
     insecureHttp: file.insecure_http,
     tlsCa: file.tls_ca,
     removed: file.removed,
+    revocationsFloor: file.revocations_floor,
   };
 }
 
@@ -133,6 +137,7 @@ export function writeNodeState(path: string, state: NodeState): Promise<void> {
     enroll_token_hash: state.enrollTokenHash,
     ...(state.insecureHttp && { insecure_http: true }),
     ...(state.tlsCa !== undefined && { tls_ca: state.tlsCa }),
+    ...(state.revocationsFloor !== undefined && { revocations_floor: state.revocationsFloor }),
     ...(state.removed && { removed: true }),
   };
   return writePrivateFile(path, JSON.stringify(file, null, 2) + "\n");

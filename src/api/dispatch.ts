@@ -1,6 +1,7 @@
 import * as v from "valibot";
+import { isLogin } from "../names.ts";
 import { caRotations } from "./ca.ts";
-import { isLogin, keyLine, nameText } from "./fields.ts";
+import { keyLine, nameText } from "./fields.ts";
 
 /** POST /v1/dispatch: which node, and a certificate for one call on it. */
 export const DispatchRequest = v.object({

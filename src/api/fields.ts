@@ -1,7 +1,6 @@
 /** The fields that several resources share, and the limits on them. */
 import * as v from "valibot";
-
-const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+import { isName } from "../names.ts";
 
 /** A node's name, a session's or a tag: never empty, never beginning like a flag, nothing a shell or a page would read. */
 export const nameText = (what: string) =>
@@ -12,8 +11,6 @@ export const nameText = (what: string) =>
       `invalid ${what}: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with -`,
     ),
   );
-
-const isName = (name: string): boolean => NAME.test(name) && !name.startsWith("-");
 
 /** The user's name for a session, in the one form that no reader folds or splits. */
 export const isSessionName = isName;
@@ -26,6 +23,9 @@ export const tagList = v.pipe(
   v.transform((tags) => [...new Set(tags ?? [])]),
   v.maxLength(MAX_TAGS, `at most ${MAX_TAGS} tags`),
 );
+
+/** `VERB[:key=value,…]`; what it means is read where it is held. */
+export const grantText = v.pipe(v.string(), v.minLength(1), v.maxLength(1000));
 
 /** An id in any of our forms; look-ups decide whether it exists. */
 export const idText = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
@@ -41,6 +41,3 @@ export const arch = v.picklist(["amd64", "arm64"]);
 
 /** Epoch seconds. */
 export const seconds = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-
-/** A user of an operating system, by name; a number would be taken for somebody's uid. */
-export const isLogin = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/.test(name);

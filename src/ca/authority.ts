@@ -3,9 +3,12 @@ import { type CertificateFields, signCertificate } from "../ssh/certificate.ts";
 import type { PublicKey } from "../ssh/key.ts";
 import { caFingerprint, type CaKeys, type CaPublicKeys } from "./keys.ts";
 import {
+  EXTENSION,
   HOST_CERT_MARGIN_SECONDS,
   HOST_CERT_SECONDS,
   isPrincipal,
+  OPERATIONS_CERT_SECONDS,
+  OPERATIONS_PRINCIPAL,
   OPTION,
   USER_CERT_MARGIN_SECONDS,
 } from "./names.ts";
@@ -20,6 +23,8 @@ export interface UserCertRequest {
   readonly isolation?: string;
   readonly session?: string;
   readonly login?: string;
+  /** The token that the call came with. */
+  readonly tokenId?: string;
   /** Epoch milliseconds. */
   readonly now: number;
 }
@@ -27,6 +32,13 @@ export interface UserCertRequest {
 export interface HostCertRequest {
   readonly key: PublicKey;
   readonly nodeId: string;
+  /** Epoch milliseconds. */
+  readonly now: number;
+}
+
+export interface OperationsCertRequest {
+  /** Of the key that signs statements (operations.ts). */
+  readonly key: PublicKey;
   /** Epoch milliseconds. */
   readonly now: number;
 }
@@ -44,6 +56,7 @@ export interface CertAuthority {
   readonly fingerprint: string;
   issueUserCert(request: UserCertRequest): Promise<IssuedCertificate>;
   issueHostCert(request: HostCertRequest): Promise<IssuedCertificate>;
+  issueOperationsCert(request: OperationsCertRequest): Promise<IssuedCertificate>;
 }
 
 export interface CertAuthorityDeps {
@@ -73,23 +86,37 @@ export function createCertAuthority({ keys, nextSerial }: CertAuthorityDeps): Ce
           ...optional(OPTION.session, request.session),
           ...optional(OPTION.login, request.login),
         ]),
-        extensions: new Map([["permit-pty", ""]]),
+        extensions: new Map([["permit-pty", ""], ...optional(EXTENSION.token, request.tokenId)]),
       });
     },
 
-    async issueHostCert(request) {
-      const validAfter = Math.floor(request.now / 1000) - HOST_CERT_MARGIN_SECONDS;
-      return sign(await nextSerial(), keys.host, {
-        kind: "host",
-        key: request.key,
-        keyId: request.nodeId,
-        principals: [principal(request.nodeId)],
-        validAfter: BigInt(validAfter),
-        validBefore: BigInt(validAfter + HOST_CERT_SECONDS),
-        critical: new Map(),
-        extensions: new Map(),
-      });
+    async issueHostCert({ key, nodeId, now }) {
+      return sign(await nextSerial(), keys.host, hostFields(key, nodeId, HOST_CERT_SECONDS, now));
     },
+
+    async issueOperationsCert({ key, now }) {
+      const fields = hostFields(key, OPERATIONS_PRINCIPAL, OPERATIONS_CERT_SECONDS, now);
+      return sign(await nextSerial(), keys.host, fields);
+    },
+  };
+}
+
+function hostFields(
+  key: PublicKey,
+  name: string,
+  seconds: number,
+  now: number,
+): Omit<CertificateFields, "serial"> {
+  const validAfter = Math.floor(now / 1000) - HOST_CERT_MARGIN_SECONDS;
+  return {
+    kind: "host",
+    key,
+    keyId: name,
+    principals: [principal(name)],
+    validAfter: BigInt(validAfter),
+    validBefore: BigInt(validAfter + seconds),
+    critical: new Map(),
+    extensions: new Map(),
   };
 }
 

@@ -7,7 +7,13 @@ import { type Code, OpenboxError } from "../errors.ts";
 import { type Certificate, isSignedByItsAuthority, parseCertificate } from "../ssh/certificate.ts";
 import { equalBytes } from "../bytes.ts";
 import { fingerprint, type PublicKey } from "../ssh/key.ts";
-import { HOST_CERT_SECONDS, OPTION, USER_CERT_MAX_SECONDS } from "./names.ts";
+import {
+  EXTENSION,
+  HOST_CERT_SECONDS,
+  OPTION,
+  USER_CERT_MARGIN_SECONDS,
+  USER_CERT_MAX_SECONDS,
+} from "./names.ts";
 import { matchesSourceAddress } from "./source_address.ts";
 
 declare const verified: unique symbol;
@@ -21,6 +27,12 @@ export interface VerifiedUser {
   readonly nodeId: string;
   readonly serial: bigint;
   readonly keyFingerprint: string;
+  /** Of the CA key that signed: it can be revoked as a user's can (CVE-2026-42508). */
+  readonly authorityFingerprint: string;
+  /** The token that the certificate was asked for with; undefined where none is named. */
+  readonly tokenId: string | undefined;
+  /** Epoch milliseconds, in whole seconds. */
+  readonly issuedAt: number;
   /** What the certificate fixes; where it is undefined the caller may choose within the node's rules. */
   readonly isolation: string | undefined;
   readonly session: string | undefined;
@@ -115,6 +127,9 @@ export function verifyUserCert(blob: Uint8Array, policy: UserCertPolicy): Verifi
     nodeId: policy.nodeId,
     serial: certificate.serial,
     keyFingerprint: fingerprint(certificate.key.blob),
+    authorityFingerprint: fingerprint(certificate.authority.blob),
+    tokenId: certificate.extensions.get(EXTENSION.token) || undefined,
+    issuedAt: (Number(certificate.validAfter) + USER_CERT_MARGIN_SECONDS) * 1000,
     isolation: critical.get(OPTION.isolation),
     session: critical.get(OPTION.session),
     login: critical.get(OPTION.login),
@@ -187,8 +202,8 @@ function signedByOne(blob: Uint8Array, authorities: readonly PublicKey[]): Certi
   throw refused;
 }
 
-/** Parsed, naming our authority, and really signed by it. */
-function signedBy(blob: Uint8Array, authority: PublicKey): Certificate {
+/** Parsed, naming our authority, and really signed by it. Who it is for and when, the caller looks at. */
+export function signedBy(blob: Uint8Array, authority: PublicKey): Certificate {
   let certificate: Certificate;
   try {
     certificate = parseCertificate(blob);
@@ -212,7 +227,8 @@ function signedBy(blob: Uint8Array, authority: PublicKey): Certificate {
   return certificate;
 }
 
-function checkLife(certificate: Certificate, maxSeconds: number, nowMs: number): void {
+/** Throws where it is not valid at `nowMs`, or for longer than `maxSeconds`. */
+export function checkLife(certificate: Certificate, maxSeconds: number, nowMs: number): void {
   const { kind, validAfter, validBefore } = certificate;
   const now = BigInt(Math.floor(nowMs / 1000));
   const refuse = (code: Code, message: string, hint?: string): never => {

@@ -14,9 +14,9 @@ const MAX_MS = 2 ** 31 - 1;
 
 /**
  * `90s`, `1h30m`, `1.5h`, `500ms`, `2d`; a plain number is seconds, as timeout(1) has it. At least one
- * millisecond. `flag` names it in the error.
+ * millisecond, and below `maxMs`. `flag` names it in the error.
  */
-export function parseDuration(text: string, flag: string): number {
+export function parseDuration(text: string, flag: string, maxMs: number = MAX_MS): number {
   const refuse = (why: string): never => {
     throw new OpenboxError("usage", `${flag} ${JSON.stringify(text)}: ${why}`, {
       hint: "a duration such as 90s, 1h30m or 500ms; a plain number is seconds",
@@ -28,7 +28,7 @@ export function parseDuration(text: string, flag: string): number {
     [...full.matchAll(PARTS)].reduce((sum, [, n, unit]) => sum + Number(n) * UNIT_MS[unit!]!, 0),
   );
   if (ms < 1) return refuse("it must be longer than nothing");
-  if (ms > MAX_MS) return refuse("it must be shorter than 24 days");
+  if (ms > maxMs) return refuse(`it must be shorter than ${Math.floor(maxMs / 86_400_000)} days`);
   return ms;
 }
 

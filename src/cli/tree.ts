@@ -4,11 +4,16 @@ import { command, type Context } from "./command.ts";
 import type { AuditFlags, AuditVerifyFlags } from "./commands/audit.ts";
 import type { AgentFlags } from "./commands/agent.ts";
 import type { PassphraseFlags, RotateFlags } from "./commands/ca.ts";
+import type { CanFlags } from "./commands/can.ts";
 import type { ControlFlags } from "./commands/control.ts";
 import type { LoginFlags } from "./commands/login.ts";
-import type { NodeTagFlags, NodeTokenFlags } from "./commands/node.ts";
+import type { NodeTagFlags, NodeTokenFlags, NodeTokensFlags } from "./commands/node.ts";
 import type { NodesFlags } from "./commands/nodes.ts";
+import type { RevokeFlags } from "./commands/revoke.ts";
+import type { RuleAddFlags, RuleRemoveFlags } from "./commands/rule.ts";
 import type { SessionsFlags } from "./commands/sessions.ts";
+import type { TokenCreateFlags, TokenListFlags } from "./commands/token.ts";
+import type { RemoveFlags, UserAddFlags } from "./commands/user.ts";
 import { argument, JSON_FLAG, listFlag, switchFlag, textFlag } from "./flags.ts";
 import { nodeNames, sessionNames, tagNames } from "./propose.ts";
 import { RUN_FLAGS } from "./run_flags.ts";
@@ -16,6 +21,10 @@ import { RUN_FLAGS } from "./run_flags.ts";
 interface JsonFlags {
   readonly json?: boolean;
 }
+
+/** The grammar of rules and scopes, for the help. */
+const GRANTS =
+  "read, run, enroll, audit or admin, which is all of them. run takes limits (tag, node, isolation, session=yes|no, login), enroll takes tag: a repeated key is one or the other, different keys hold together, as in run:tag=ci,tag=lab,isolation=docker,session=no.";
 
 const node = () => argument("NODE", "Its id, or its name", { proposeCompletions: nodeNames });
 
@@ -70,21 +79,37 @@ const nodes = command<NodesFlags>({
 
 const nodeToken = command<NodeTokenFlags>({
   brief: "Print the command that makes another machine a node",
-  about: `The token in it works once, and for a while.
+  about:
+    `The token in it works once, or as often as --reusable says, and for a while. Nodes that come and go are --ephemeral: they are removed when nothing was heard of them for so long.
 
 Examples:
-  openbox node token --tag gpu --ttl 1h`,
+  openbox node token --tag gpu --ttl 1h
+  openbox node token --reusable 20 --ephemeral 10m --tag ci --ttl 30d    # for a cloud-init line`,
   parameters: {
     flags: {
       tag: listFlag("TAG", "A tag that the node will have; repeat it for more", {
         proposeCompletions: tagNames,
       }),
-      ttl: textFlag("TIME", "How long it is good, from 1m to 24h (default 15m)"),
+      ttl: textFlag("TIME", "How long it is good, from 1m to 24h, reusable to 30d (default 15m)"),
+      reusable: textFlag("N", "For so many nodes"),
+      ephemeral: textFlag("TIME", "Its nodes go when silent for so long, from 2m"),
+      name: textFlag("NAME", "For the list of `openbox node tokens`"),
       json: JSON_FLAG,
     },
     aliases: { t: "tag" },
   },
   load: async () => (await import("./commands/node.ts")).nodeToken,
+});
+
+const nodeTokens = command<NodeTokensFlags>({
+  brief: "List the enrollment tokens that can still make a node, or revoke one",
+  about: `Examples:
+  openbox node tokens
+  openbox node tokens --revoke tok_0123456789ab`,
+  parameters: {
+    flags: { revoke: textFlag("ID", "End this one"), json: JSON_FLAG },
+  },
+  load: async () => (await import("./commands/node.ts")).nodeTokens,
 });
 
 const nodeShow = command<JsonFlags, [string]>({
@@ -132,6 +157,35 @@ const nodeRemove = command<JsonFlags, [string]>({
   load: async () => (await import("./commands/node.ts")).nodeRemove,
 });
 
+const revoke = command<RevokeFlags, [string, string]>({
+  brief: "Revoke a token, a user, a node, a certificate or a key",
+  about:
+    `The control plane refuses it at once, the nodes with their next heartbeat; what runs for it there is ended, unless the node's owner keeps it. A user's tokens are all revoked with him.
+
+Examples:
+  openbox revoke token tok_0123456789ab --reason 'laptop stolen'
+  openbox revoke user ann
+  openbox revoke node mac
+  openbox revoke cert 4711
+  openbox revoke key SHA256:…`,
+  parameters: {
+    flags: {
+      reason: textFlag("TEXT", "Why, for the record"),
+      json: JSON_FLAG,
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [
+        argument("KIND", "token, user, node, cert or key", {
+          proposeCompletions: () => Promise.resolve(["token", "user", "node", "cert", "key"]),
+        }),
+        argument("ID", "Its id; a user's or a node's name, a serial, a key's fingerprint"),
+      ],
+    },
+  },
+  load: async () => (await import("./commands/revoke.ts")).revoke,
+});
+
 const sessions = command<SessionsFlags>({
   brief: "List your sessions: shells that stay, each on its node",
   about: `Examples:
@@ -151,6 +205,171 @@ const sessionEnd = command<SessionsFlags, [string]>({
     },
   },
   load: async () => (await import("./commands/sessions.ts")).sessionEnd,
+});
+
+const FORCE = switchFlag("Even where nobody is left who may administer the account");
+const KEEP_MADE = switchFlag("What was made with it stays");
+const user = () => argument("USER", "A name, or an id");
+const tokenId = () => argument("ID", "As `openbox token list` shows it");
+
+const userAdd = command<UserAddFlags, [string]>({
+  brief: "Add a user to the account",
+  about: `Without --rule he may list nodes and run commands on all of them: the rules read and run.
+
+Examples:
+  openbox user add ann
+  openbox user add ci --rule run:tag=ci,session=no
+  openbox token create --user ann --out ann.token`,
+  parameters: {
+    flags: {
+      rule: listFlag("GRANT", "What he may, instead of read and run; repeat it for more"),
+      json: JSON_FLAG,
+    },
+    positional: { kind: "tuple", parameters: [argument("NAME", "The user's name")] },
+  },
+  load: async () => (await import("./commands/user.ts")).userAdd,
+});
+
+const userList = command<JsonFlags>({
+  brief: "List the users, and what they may",
+  about: `Examples:
+  openbox user list --json | jq -r '.users[].name'`,
+  parameters: { flags: { json: JSON_FLAG } },
+  load: async () => (await import("./commands/user.ts")).userList,
+});
+
+const userRemove = command<RemoveFlags, [string]>({
+  brief: "Remove a user, with his tokens and his sessions",
+  about: `What was made with his tokens goes too, unless --keep-made says otherwise.
+
+Examples:
+  openbox user rm ann`,
+  parameters: {
+    flags: { force: FORCE, keepMade: KEEP_MADE, json: JSON_FLAG },
+    positional: { kind: "tuple", parameters: [user()] },
+  },
+  load: async () => (await import("./commands/user.ts")).userRemove,
+});
+
+const tokenCreate = command<TokenCreateFlags>({
+  brief: "Make a token to log in with, and print it once",
+  about: `A scope leaves the token a part of what its user may: ${GRANTS}
+
+Examples:
+  openbox token create --name laptop --out laptop.token
+  openbox token create --user ci --scope run:tag=ci,session=no --ttl 30d
+  openbox token create --scope read --ttl 1h`,
+  parameters: {
+    flags: {
+      user: textFlag("USER", "Whose (default you)"),
+      name: textFlag("NAME", "For the list (default token)"),
+      scope: listFlag("GRANT", "Only that; repeat it for more (default all that the user may)"),
+      ttl: textFlag("TIME", "How long it is good, to 365d (default 90d)"),
+      out: textFlag("FILE", "Into this new file, mode 0600, and not on the screen"),
+      json: JSON_FLAG,
+    },
+  },
+  load: async () => (await import("./commands/token.ts")).tokenCreate,
+});
+
+const tokenList = command<TokenListFlags>({
+  brief: "List your tokens: what they may, when they end, when they were used",
+  about: `Examples:
+  openbox token list
+  openbox token list --all --json | jq -r '.tokens[] | select(.last_used == null) | .id'`,
+  parameters: {
+    flags: {
+      user: textFlag("USER", "Those of this user"),
+      all: switchFlag("Those of all users"),
+      json: JSON_FLAG,
+    },
+  },
+  load: async () => (await import("./commands/token.ts")).tokenList,
+});
+
+const tokenRevoke = command<RemoveFlags, [string]>({
+  brief: "Revoke a token, with all that was made with it",
+  about: `Examples:
+  openbox token revoke tok_0123456789ab
+  openbox token revoke tok_0123456789ab --keep-made    # after you logged in with one that it made`,
+  parameters: {
+    flags: { force: FORCE, keepMade: KEEP_MADE, json: JSON_FLAG },
+    positional: { kind: "tuple", parameters: [tokenId()] },
+  },
+  load: async () => (await import("./commands/token.ts")).tokenRevoke,
+});
+
+const ruleAdd = command<RuleAddFlags, [string, string]>({
+  brief: "Let a user do something more",
+  about: `${GRANTS}
+
+Examples:
+  openbox rule add ann enroll:tag=lab
+  openbox rule add ci run:tag=ci,isolation=docker,session=no --name nightly`,
+  parameters: {
+    flags: {
+      name: textFlag("NAME", "What `openbox can` calls it (default its verb)"),
+      json: JSON_FLAG,
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [user(), argument("GRANT", "VERB[:KEY=VALUE,…]")],
+    },
+  },
+  load: async () => (await import("./commands/rule.ts")).ruleAdd,
+});
+
+const ruleList = command<JsonFlags, [string?]>({
+  brief: "List the rules, of one user or of all",
+  about: `Examples:
+  openbox rule list ann`,
+  parameters: {
+    flags: { json: JSON_FLAG },
+    positional: { kind: "tuple", parameters: [{ ...user(), optional: true }] },
+  },
+  load: async () => (await import("./commands/rule.ts")).ruleList,
+});
+
+const ruleRemove = command<RuleRemoveFlags, [string]>({
+  brief: "Take a rule away",
+  about: `Examples:
+  openbox rule rm rul_0123456789ab`,
+  parameters: {
+    flags: { force: FORCE, json: JSON_FLAG },
+    positional: {
+      kind: "tuple",
+      parameters: [argument("ID", "As `openbox rule list` shows it")],
+    },
+  },
+  load: async () => (await import("./commands/rule.ts")).ruleRemove,
+});
+
+const can = command<CanFlags, [string, string]>({
+  brief: "Say whether a user may, by which rule, and why not",
+  about:
+    `VERB is read, run, enroll, audit or admin. The exit code is 0 for yes and 3 for no. About yourself it counts the scopes of the token that you are logged in with, too.
+
+Examples:
+  openbox can ann run -t gpu
+  openbox can ci run -n mini --docker debian:12
+  openbox can ann enroll -t lab --json | jq -r .rule.name`,
+  parameters: {
+    flags: {
+      tag: listFlag("TAG", "On a node with this tag; of enroll: making nodes with it", {
+        proposeCompletions: tagNames,
+      }),
+      node: textFlag("NODE", "On this node", { proposeCompletions: nodeNames }),
+      session: switchFlag("In a shell that stays"),
+      docker: textFlag("IMAGE", "In a container of this image"),
+      nspawn: textFlag("DIR", "In the tree under DIR"),
+      isolate: textFlag("SPEC", "native, docker:IMAGE or nspawn:DIR"),
+      user: textFlag("LOGIN", "As this user of the node"),
+      json: JSON_FLAG,
+    },
+    aliases: { t: "tag", n: "node", s: "session" },
+    positional: { kind: "tuple", parameters: [user(), argument("VERB", "What is to be done")] },
+  },
+  load: async () => (await import("./commands/can.ts")).can,
 });
 
 const audit = command<AuditFlags>({
@@ -379,6 +598,7 @@ export const root = buildRouteMap<string, Context>({
     node: buildRouteMap<string, Context>({
       routes: {
         token: nodeToken,
+        tokens: nodeTokens,
         show: nodeShow,
         rename: nodeRename,
         tag: nodeTag,
@@ -396,9 +616,23 @@ export const root = buildRouteMap<string, Context>({
       defaultCommand: "show",
       docs: { brief: "Show and check the record of who did what" },
     }),
+    revoke,
     login,
     logout,
     whoami,
+    user: buildRouteMap<string, Context>({
+      routes: { add: userAdd, list: userList, rm: userRemove },
+      docs: { brief: "Add, list and remove users" },
+    }),
+    token: buildRouteMap<string, Context>({
+      routes: { create: tokenCreate, list: tokenList, revoke: tokenRevoke },
+      docs: { brief: "Make, list and revoke tokens to log in with" },
+    }),
+    rule: buildRouteMap<string, Context>({
+      routes: { add: ruleAdd, list: ruleList, rm: ruleRemove },
+      docs: { brief: "Say what users may do" },
+    }),
+    can,
     control,
     agent,
     ca: buildRouteMap<string, Context>({

@@ -7,12 +7,29 @@ import { type AbortOptions, abortReason, deadline } from "../abort.ts";
 import { type AuditHead, AuditPage, type AuditRecord, AuditVerdict } from "../api/audit.ts";
 import { type CaRotateRequest, CaStatus } from "../api/ca.ts";
 import { DispatchAnswer, type DispatchRequest } from "../api/dispatch.ts";
-import { EnrollToken, RegisterAnswer, type RegisterRequest } from "../api/enroll.ts";
+import { CanAnswer, type CanRequest } from "../api/can.ts";
+import {
+  EnrollToken,
+  type EnrollTokenEntry,
+  EnrollTokenList,
+  type EnrollTokenRequest,
+  RegisterAnswer,
+  type RegisterRequest,
+} from "../api/enroll.ts";
 import { ErrorBody } from "../api/error.ts";
 import { HeartbeatAnswer, type HeartbeatRequest } from "../api/heartbeat.ts";
 import { Node, NodeList, type NodePatch } from "../api/nodes.ts";
+import {
+  HeldRevocationsAnswer,
+  type HeldRevocationsRequest,
+  RevocationAnswer,
+  type RevocationRequest,
+} from "../api/revocations.ts";
+import { type NewRule, Rule, RuleList } from "../api/rules.ts";
 import type { RunEvents } from "../api/run_events.ts";
 import { type Session, SessionList } from "../api/sessions.ts";
+import { CreatedToken, type NewToken, type Token, TokenList } from "../api/tokens.ts";
+import { type NewUser, User, UserList } from "../api/users.ts";
 import { Whoami } from "../api/whoami.ts";
 import { concat, text } from "../bytes.ts";
 import { type Code, isCode, OpenboxError } from "../errors.ts";
@@ -47,11 +64,36 @@ export interface ControlClient extends AsyncDisposable {
     how: { readonly ended: boolean },
     options?: AbortOptions,
   ): Promise<void>;
-  createEnrollToken(
-    request: { readonly tags?: readonly string[]; readonly ttl_seconds?: number },
+  createEnrollToken(request: EnrollTokenRequest, options?: AbortOptions): Promise<EnrollToken>;
+  /** Those that can still make a node. */
+  enrollTokens(options?: AbortOptions): Promise<readonly EnrollTokenEntry[]>;
+  deleteEnrollToken(id: string, options?: AbortOptions): Promise<void>;
+  users(options?: AbortOptions): Promise<readonly User[]>;
+  createUser(user: NewUser, options?: AbortOptions): Promise<User>;
+  deleteUser(id: string, how: RevokeHow, options?: AbortOptions): Promise<void>;
+  /** The caller's own, unless said. */
+  tokens(
+    filter?: { readonly user?: string; readonly all?: boolean },
     options?: AbortOptions,
-  ): Promise<EnrollToken>;
+  ): Promise<readonly Token[]>;
+  createToken(token: NewToken, options?: AbortOptions): Promise<CreatedToken>;
+  deleteToken(id: string, how: RevokeHow, options?: AbortOptions): Promise<void>;
+  /** Of all users, unless said. */
+  rules(filter?: { readonly user?: string }, options?: AbortOptions): Promise<readonly Rule[]>;
+  createRule(rule: NewRule, options?: AbortOptions): Promise<Rule>;
+  deleteRule(
+    id: string,
+    how: Pick<RevokeHow, "force">,
+    options?: AbortOptions,
+  ): Promise<void>;
+  can(question: CanRequest, options?: AbortOptions): Promise<CanAnswer>;
   register(request: RegisterRequest, options?: AbortOptions): Promise<RegisterAnswer>;
+  /** A node's: gives back the list that it holds, and learns the one of now. */
+  giveBackRevocations(
+    request: v.InferInput<typeof HeldRevocationsRequest>,
+    options?: AbortOptions,
+  ): Promise<HeldRevocationsAnswer>;
+  revoke(request: RevocationRequest, options?: AbortOptions): Promise<RevocationAnswer>;
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
   reportRuns(events: RunEvents, options?: AbortOptions): Promise<void>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
@@ -73,6 +115,13 @@ export interface AuditQuery {
   readonly newest?: boolean;
   readonly limit: number;
   readonly since?: number;
+}
+
+export interface RevokeHow {
+  /** Even where nobody is left who may administer the account. */
+  readonly force?: boolean;
+  /** What was made with a token that goes stays. */
+  readonly keepMade?: boolean;
 }
 
 /** What the control plane answered instead of a result. */
@@ -151,11 +200,29 @@ export function createControlClient(options: ControlClientOptions): ControlClien
   }
 
   const id = encodeURIComponent;
+  /** With what is set of `query`. */
+  const withQuery = (
+    path: string,
+    query: Readonly<Record<string, string | boolean | undefined>>,
+  ) => {
+    const set = Object.entries(query).filter(([, value]) => value !== undefined && value !== false);
+    return set.length === 0
+      ? path
+      : `${path}?${set.map(([name, value]) => `${name}=${id(String(value))}`).join("&")}`;
+  };
+  const remove = (path: string, how: RevokeHow, options?: AbortOptions) =>
+    call(
+      v.undefined(),
+      "DELETE",
+      withQuery(path, { force: how.force, keep_made: how.keepMade }),
+      undefined,
+      options,
+    );
   return {
     whoami: (options) => call(Whoami, "GET", "/v1/whoami", undefined, options),
     async nodes({ tag } = {}, options) {
-      const query = tag === undefined ? "" : `?tag=${encodeURIComponent(tag)}`;
-      return (await call(NodeList, "GET", `/v1/nodes${query}`, undefined, options)).nodes;
+      return (await call(NodeList, "GET", withQuery("/v1/nodes", { tag }), undefined, options))
+        .nodes;
     },
     node: (node, options) => call(Node, "GET", `/v1/nodes/${id(node)}`, undefined, options),
     updateNode: (node, patch, options) =>
@@ -169,14 +236,41 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       call(
         v.undefined(),
         "DELETE",
-        `/v1/sessions/${id(name)}${ended ? "?ended=true" : ""}`,
+        withQuery(`/v1/sessions/${id(name)}`, { ended }),
         undefined,
         options,
       ),
     createEnrollToken: (request, options) =>
       call(EnrollToken, "POST", "/v1/enroll-tokens", request, options),
+    async enrollTokens(options) {
+      const list = await call(EnrollTokenList, "GET", "/v1/enroll-tokens", undefined, options);
+      return list.enroll_tokens;
+    },
+    deleteEnrollToken: (token, options) => remove(`/v1/enroll-tokens/${id(token)}`, {}, options),
+    async users(options) {
+      return (await call(UserList, "GET", "/v1/users", undefined, options)).users;
+    },
+    createUser: (user, options) => call(User, "POST", "/v1/users", user, options),
+    deleteUser: (user, how, options) => remove(`/v1/users/${id(user)}`, how, options),
+    async tokens(filter = {}, options) {
+      const path = withQuery("/v1/tokens", { ...filter });
+      return (await call(TokenList, "GET", path, undefined, options)).tokens;
+    },
+    createToken: (token, options) => call(CreatedToken, "POST", "/v1/tokens", token, options),
+    deleteToken: (token, how, options) => remove(`/v1/tokens/${id(token)}`, how, options),
+    async rules(filter = {}, options) {
+      const path = withQuery("/v1/rules", { ...filter });
+      return (await call(RuleList, "GET", path, undefined, options)).rules;
+    },
+    createRule: (rule, options) => call(Rule, "POST", "/v1/rules", rule, options),
+    deleteRule: (rule, how, options) => remove(`/v1/rules/${id(rule)}`, how, options),
+    can: (question, options) => call(CanAnswer, "POST", "/v1/can", question, options),
     register: (request, options) =>
       call(RegisterAnswer, "POST", "/v1/nodes/register", request, options),
+    giveBackRevocations: (request, options) =>
+      call(HeldRevocationsAnswer, "POST", "/v1/nodes/revocations", request, options),
+    revoke: (request, options) =>
+      call(RevocationAnswer, "POST", "/v1/revocations", request, options),
     heartbeat: (request, options) =>
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
     reportRuns: (events, options) => call(v.undefined(), "POST", "/v1/nodes/runs", events, options),

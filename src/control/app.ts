@@ -59,7 +59,7 @@ function controlRequest(c: ControlContext, origin: string): ControlRequest {
     param: (name) => c.req.param(name) ?? "",
     query: (name) => c.req.query(name) || undefined,
     authorization: authorization(c.env.incoming.rawHeaders),
-    readBody: () => readJsonBody(c.env.incoming),
+    readBody: (maxBytes) => readJsonBody(c.env.incoming, maxBytes),
   };
 }
 
@@ -118,7 +118,11 @@ function counted(error: unknown, c: ControlContext, { refusals }: Control): Open
 }
 
 /** What somebody may not do, and who he is not: told in the audit. */
-function recordDenial({ code }: OpenboxError, c: ControlContext, { denials }: Control): void {
+function recordDenial(
+  { code, message }: OpenboxError,
+  c: ControlContext,
+  { denials }: Control,
+): void {
   if (![401, 403, 429].includes(httpStatus(code))) return;
   const call = c.get("route") ?? "unknown";
   denials.note({
@@ -126,6 +130,7 @@ function recordDenial({ code }: OpenboxError, c: ControlContext, { denials }: Co
     requestId: requestId(c),
     call,
     code,
+    ...((code === "scope" || code === "not_allowed") && { why: message }),
     caller: c.get("caller"),
   });
 }

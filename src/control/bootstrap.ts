@@ -69,6 +69,7 @@ export async function bootstrap(store: Store, options: BootstrapOptions): Promis
 export const newToken = (token: Secret, name: string, now: number): NewUserToken => ({
   token,
   name,
+  scopes: "all",
   createdAt: now,
   expiresAt: now + USER_TOKEN_MS,
 });

@@ -17,6 +17,8 @@ export interface Denial {
   readonly call: string;
   /** The error's. */
   readonly code: string;
+  /** Of what somebody may not do: which rule or scope stands in the way. */
+  readonly why?: string;
   /** Who it was, where the token told. */
   readonly caller: Caller | undefined;
 }
@@ -78,6 +80,8 @@ export function createDenials(
 }
 
 const OTHERS = "others";
+/** It has a kind of record of its own, whether it is allowed or not. */
+const DISPATCH = "POST /v1/dispatch";
 const REQUEST = { action: "request", outcome: "denied" } as const;
 const OTHERS_ENTRY: Omit<AuditEntry, "at"> = {
   ...REQUEST,
@@ -88,10 +92,15 @@ const OTHERS_ENTRY: Omit<AuditEntry, "at"> = {
 
 const toEntry = (denial: Denial): Omit<AuditEntry, "at"> => ({
   ...REQUEST,
+  ...(denial.call === DISPATCH && { action: "dispatch" }),
   accountId: denial.caller?.accountId,
   actor: denial.caller?.actor ?? "anonymous",
   ...(denial.caller?.tokenId !== undefined && { tokenId: denial.caller.tokenId }),
   source: denial.source,
   requestId: denial.requestId,
-  detail: { call: denial.call, code: denial.code },
+  detail: {
+    call: denial.call,
+    code: denial.code,
+    ...(denial.why !== undefined && { why: denial.why }),
+  },
 });

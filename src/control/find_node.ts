@@ -1,6 +1,26 @@
-import type { Candidate, Target } from "../store/store.ts";
-import { refusal, resolve } from "./resolve.ts";
+/**
+ * The node that a target means, of those on which the caller may run. What somebody may not use does not
+ * stand in the way of what he may; where he may use none of them, it is said that they are not for him.
+ */
+import { decide, namedLimits, type Rights, type RunAsk } from "../access/decide.ts";
+import type { OpenboxError } from "../errors.ts";
+import type { Candidate, Session, Target, TokenUser } from "../store/store.ts";
+import type { Judged } from "./allow.ts";
+import { meant, refusal, type Resolution, resolve } from "./resolve.ts";
 import type { Control } from "./route.ts";
+
+/** What is to run there, apart from where. */
+export type RunWish = Omit<RunAsk, "verb" | "node">;
+
+export type Found =
+  | { readonly kind: "node"; readonly node: Candidate; readonly judged: Judged }
+  /** No node fits the target, or none of those that do is there. */
+  | { readonly kind: "nowhere"; readonly resolution: Exclude<Resolution, { kind: "found" }> };
+
+/** Whose rights, in which account. */
+export interface Runner extends Rights {
+  readonly accountId: string;
+}
 
 /** What a look for a node needs. */
 export interface NodeFinder extends Pick<Control, "store" | "clock"> {
@@ -8,15 +28,73 @@ export interface NodeFinder extends Pick<Control, "store" | "clock"> {
   isReady(node: Candidate): boolean;
 }
 
-/** The node that a target means, by what the store knows now. Throws with what there is instead. */
+/** How a wish is judged on each node. */
+export async function judge(
+  runner: Runner,
+  { store }: Pick<Control, "store">,
+): Promise<(node: Pick<Candidate, "id" | "name">, wish: RunWish) => Judged> {
+  const tagged = await store.tagged(runner.accountId, namedLimits(runner, "run", "tag"));
+  return ({ id, name }, wish) => {
+    const node = { id, name, tags: tagged.get(id) ?? [] };
+    const ask: RunAsk = { verb: "run", node, ...wish };
+    return { ask, decision: decide(runner, ask) };
+  };
+}
+
 export async function findNode(
-  accountId: string,
+  runner: Runner,
   target: Target,
-  { store, clock, isReady }: NodeFinder,
-): Promise<Candidate> {
-  const now = clock.now();
-  const resolution = resolve(target, await store.candidates(accountId, target), now, isReady);
-  if (resolution.kind === "found") return resolution.node;
-  const [tags, nodes] = await Promise.all([store.tags(accountId), store.nodes(accountId, {})]);
-  throw refusal(target, resolution, { tags, nodes }, now);
+  wish: RunWish,
+  control: NodeFinder,
+): Promise<Found> {
+  const { store, clock, isReady } = control;
+  const candidates = meant(target, await store.candidates(runner.accountId, target));
+  const judgeOn = await judge(runner, control);
+  const judged = (node: Candidate) => judgeOn(node, wish);
+  const open = candidates.length === 0 || dependsOnNode(runner)
+    ? candidates.filter((node) => judged(node).decision.allowed)
+    : judged(candidates[0]!).decision.allowed
+    ? candidates
+    : [];
+  const refused = candidates.length > 0 && open.length === 0;
+  const resolution = resolve(target, refused ? candidates : open, clock.now(), isReady);
+  if (resolution.kind === "found") {
+    return { kind: "node", node: resolution.node, judged: judged(resolution.node) };
+  }
+  // of several that are all not for the caller the first says why
+  return refused
+    ? { kind: "node", node: candidates[0]!, judged: judged(candidates[0]!) }
+    : { kind: "nowhere", resolution };
+}
+
+/** Whether a session of the caller's is his to use, as whichever login. */
+export async function judgeSessions(
+  user: TokenUser,
+  control: Pick<Control, "store">,
+): Promise<(session: Session) => Judged> {
+  const judgeOn = await judge(user, control);
+  const logins = [undefined, ...namedLimits(user, "run", "login")];
+  return ({ nodeId: id, nodeName: name, isolation }) => {
+    const judged = logins.map((login) =>
+      judgeOn({ id, name }, { isolation, login, session: true })
+    );
+    return judged.find(({ decision }) => decision.allowed) ?? judged[0]!;
+  };
+}
+
+const dependsOnNode = (rights: Rights): boolean =>
+  [...namedLimits(rights, "run", "tag"), ...namedLimits(rights, "run", "node")].length > 0;
+
+/** Why there is no node to go to; what there is instead is told to who may read it. */
+export async function noNode(
+  runner: Runner,
+  target: Target,
+  resolution: Exclude<Resolution, { kind: "found" }>,
+  { store, clock }: Pick<Control, "store" | "clock">,
+): Promise<OpenboxError> {
+  const { accountId } = runner;
+  const inventory = decide(runner, { verb: "read" }).allowed
+    ? { tags: await store.tags(accountId), nodes: await store.nodes(accountId, {}) }
+    : undefined;
+  return refusal(target, resolution, inventory, clock.now());
 }

@@ -1,4 +1,4 @@
-/** Reads a request's body: at most 64 KiB, counted as it arrives, whatever its headers promise. */
+/** Reads a request's body: 64 KiB at most unless said, counted as it arrives, whatever its headers promise. */
 import type { IncomingMessage } from "node:http";
 import { concat } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
@@ -7,20 +7,23 @@ import { parseStrictJson } from "./strict_json.ts";
 export const MAX_BODY = 64 * 1024;
 
 /** The JSON object in it, `{}` where it is empty. Throws `body_too_large` or `bad_request`. */
-export async function readJsonBody(incoming: IncomingMessage): Promise<object> {
+export async function readJsonBody(
+  incoming: IncomingMessage,
+  maxBytes = MAX_BODY,
+): Promise<object> {
   const encoding = incoming.headers["content-encoding"];
   if (encoding !== undefined && encoding !== "identity") {
     throw new OpenboxError("bad_request", "The body is compressed, which is not taken");
   }
-  if (Number(incoming.headers["content-length"] ?? 0) > MAX_BODY) throw tooLarge();
-  const bytes = await readAll(incoming);
+  if (Number(incoming.headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const bytes = await readAll(incoming, maxBytes);
   const value = bytes.length === 0 ? {} : parseStrictJson(bytes);
   // valibot would take a list for an object without entries
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   throw new OpenboxError("bad_request", "The body must be a JSON object");
 }
 
-function readAll(incoming: IncomingMessage): Promise<Uint8Array> {
+function readAll(incoming: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const parts: Uint8Array[] = [];
     let length = 0;
@@ -30,9 +33,9 @@ function readAll(incoming: IncomingMessage): Promise<Uint8Array> {
     };
     const onData = (part: Uint8Array) => {
       length += part.length;
-      if (length <= MAX_BODY) return void parts.push(part);
+      if (length <= maxBytes) return void parts.push(part);
       incoming.pause();
-      settle(() => reject(tooLarge()));
+      settle(() => reject(tooLarge(maxBytes)));
     };
     const onEnd = () => settle(() => resolve(concat(parts)));
     const onClose = () =>
@@ -41,5 +44,5 @@ function readAll(incoming: IncomingMessage): Promise<Uint8Array> {
   });
 }
 
-const tooLarge = () =>
-  new OpenboxError("body_too_large", `The body is longer than ${MAX_BODY} bytes`);
+const tooLarge = (maxBytes: number) =>
+  new OpenboxError("body_too_large", `The body is longer than ${maxBytes} bytes`);

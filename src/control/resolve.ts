@@ -27,7 +27,7 @@ export function resolve(
   now: number,
   isReady: (node: Candidate) => boolean,
 ): Resolution {
-  const nodes = target.kind === "node" ? byIdElseName(target.node, candidates) : candidates;
+  const nodes = meant(target, candidates);
   if (nodes.length === 0) return { kind: "none" };
   if (nodes.length > 1 && target.kind !== "tag") return { kind: "several", nodes: sorted(nodes) };
   let first: Candidate | undefined;
@@ -44,8 +44,9 @@ const byName = (a: Candidate, b: Candidate): number =>
 const compare = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0;
 
 /** An id is one node's, even where another was given it as its name. */
-function byIdElseName(text: string, candidates: readonly Candidate[]): readonly Candidate[] {
-  const byId = candidates.filter(({ id }) => id === text);
+export function meant(target: Target, candidates: readonly Candidate[]): readonly Candidate[] {
+  if (target.kind !== "node") return candidates;
+  const byId = candidates.filter(({ id }) => id === target.node);
   return byId.length > 0 ? byId : candidates;
 }
 
@@ -55,17 +56,19 @@ export interface Inventory {
   readonly nodes: readonly { readonly id: string; readonly name: string }[];
 }
 
-/** Why there is no node to go to, with what there is instead. */
+/** Why there is no node to go to, with what there is instead; undefined: the caller may not know that. */
 export function refusal(
   target: Target,
   resolution: Exclude<Resolution, { kind: "found" }>,
-  inventory: Inventory,
+  inventory: Inventory | undefined,
   now: number,
 ): OpenboxError {
   switch (resolution.kind) {
     case "none":
       return new OpenboxError("node_not_found", nothing(target), {
-        hint: inventory.nodes.length === 0
+        hint: inventory === undefined
+          ? "what there is, this token may not read"
+          : inventory.nodes.length === 0
           ? "no node is enrolled yet: openbox node token prints the command that does it"
           : target.kind === "tag"
           ? inventory.tags.length === 0 ? "no node has a tag" : `tags: ${list(inventory.tags)}`

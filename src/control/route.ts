@@ -1,21 +1,26 @@
 /**
  * How a call of the HTTP interface is declared: its method, its path, who may make it, and what its
- * body is. Who may is part of the declaration, so that a route without a rule cannot be written.
+ * body is. Who may is part of the declaration, so that a route without a rule cannot be written. A verb
+ * that takes limits is asked for once more by the handler, who knows what they are held against.
  */
 import * as v from "valibot";
 import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
 import type { AuditAction, AuditEntry } from "../store/audit.ts";
+import type { Verb } from "../access/grant.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
+import { requireAllowed, requireVerb } from "./allow.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
 import type { ControlCa } from "./ca.ts";
 import type { Denials } from "./denials.ts";
 import type { RateLimit } from "./rate_limit.ts";
+import type { RevocationLists } from "./revocation_lists.ts";
 
 /** What the handlers work on. */
 export interface Control {
   readonly store: Store;
   readonly ca: ControlCa;
+  readonly revocationLists: RevocationLists;
   readonly clock: Clock;
   /** Only this machine reaches the control plane. */
   readonly loopback: boolean;
@@ -36,11 +41,16 @@ export interface Control {
  */
 export type AuthRule = "public" | "user" | "node" | "enroll_token";
 
+/** `self`: every user, since it is about him alone. */
+export type Needs = Verb | "self";
+
 export interface Route {
   readonly method: "GET" | "POST" | "PATCH" | "DELETE";
   /** As hono has it, `:id` being a parameter. */
   readonly path: string;
   readonly auth: AuthRule;
+  /** Of a user. */
+  readonly needs?: Needs;
   answer(request: ControlRequest, control: Control): Promise<Answer>;
 }
 
@@ -58,8 +68,8 @@ export interface ControlRequest {
   identified(caller: Caller): void;
   /** `https://box:8443`, as the caller wrote it. */
   readonly origin: string;
-  /** The parsed JSON object; an empty body is `{}`. */
-  readBody(): Promise<object>;
+  /** The parsed JSON object, `maxBytes` long at most; an empty body is `{}`. */
+  readBody(maxBytes?: number): Promise<object>;
 }
 
 export interface Call<Body> extends Pick<ControlRequest, "param" | "query" | "origin"> {
@@ -83,11 +93,13 @@ interface Declaration<Schema extends v.GenericSchema> {
   readonly path: string;
   /** Absent: a body is not read. */
   readonly body?: Schema;
+  /** Bytes; 64 KiB unless said. */
+  readonly maxBody?: number;
 }
 type NoBody = v.UndefinedSchema<undefined>;
 
 export function publicRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, body }: Declaration<S>,
+  { method, path, ...body }: Declaration<S>,
   handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<Answer>,
 ): Route {
   return {
@@ -106,24 +118,28 @@ export const enrollRoute = <S extends v.GenericSchema>(
 ): Route => ({ ...publicRoute(declaration, handle), auth: "enroll_token" });
 
 export function userRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, body }: Declaration<S>,
+  { method, path, needs, ...body }: Declaration<S> & { readonly needs: Needs },
   handle: (call: Call<v.InferOutput<S>>, user: TokenUser, control: Control) => Promise<Answer>,
 ): Route {
   return {
     method,
     path,
     auth: "user",
+    needs,
     async answer(request, control) {
       const user = await authenticateUser(request, control);
       const caller = { accountId: user.accountId, actor: user.id, tokenId: user.tokenId };
       request.identified(caller);
+      // before the body is read: what it says is nobody's who may not
+      if (needs === "run" || needs === "enroll") requireVerb(user, needs);
+      else if (needs !== "self") requireAllowed(user, { verb: needs });
       return await handle(await readCall(request, body, caller, control), user, control);
     },
   };
 }
 
 export function nodeRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, body }: Declaration<S>,
+  { method, path, ...body }: Declaration<S>,
   handle: (call: Call<v.InferOutput<S>>, node: EnrolledNode, control: Control) => Promise<Answer>,
 ): Route {
   return {
@@ -143,7 +159,7 @@ const ANYBODY: Caller = { accountId: undefined, actor: "anonymous" };
 
 async function readCall<S extends v.GenericSchema>(
   request: ControlRequest,
-  schema: S | undefined,
+  { body: schema, maxBody }: Pick<Declaration<S>, "body" | "maxBody">,
   caller: Caller,
   { clock }: Pick<Control, "clock">,
 ): Promise<Call<v.InferOutput<S>>> {
@@ -161,7 +177,7 @@ async function readCall<S extends v.GenericSchema>(
     origin,
     param: (name) => request.param(name),
     query: (name) => request.query(name),
-    body: schema && validate(schema, await request.readBody()),
+    body: schema && validate(schema, await request.readBody(maxBody)),
   };
 }
 

@@ -46,6 +46,11 @@ export interface ControlSettings {
     | { readonly kind: "file"; readonly path: string }
     | { readonly kind: "text"; readonly passphrase: Secret }
     | undefined;
+  /** Signs revocation lists. `memory`: one of this process, where there is nothing to keep it in. */
+  readonly operationsKey:
+    | { readonly kind: "text"; readonly pem: Secret }
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "memory" };
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Plain HTTP to other machines: somebody said that this is wanted. */
   readonly insecureHttp: boolean;
@@ -83,14 +88,16 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
     path(flags.tlsKey, "OPENBOX_TLS_KEY"),
   );
   const newToken = text(flags.newToken, "OPENBOX_NEW_TOKEN");
-  if (!newToken && !tls && !listen.loopback && !insecureHttp) throw insecureListen(listen);
   const database = readDatabase(flags.db, host);
+  const ca = readCa(flags.ca, database, host);
+  if (!newToken && !tls && !listen.loopback && !insecureHttp) throw insecureListen(listen);
   return {
     listen,
     publicUrl: readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp),
     database,
-    ca: readCa(flags.ca, database, host),
+    ca,
     caPassphrase: readCaPassphrase(flags.caPassphraseFile, host),
+    operationsKey: readOperationsKey(ca, host),
     tls,
     insecureHttp,
     bootstrap: readBootstrap(flags, host),
@@ -182,6 +189,17 @@ function readCaPassphrase(flag: string | undefined, host: Host): ControlSettings
   return passphrase ? { kind: "text", passphrase: new Secret(passphrase) } : undefined;
 }
 
+function readOperationsKey(
+  ca: ControlSettings["ca"],
+  host: Host,
+): ControlSettings["operationsKey"] {
+  const pem = host.takeEnv("OPENBOX_OPERATIONS_KEY");
+  if (pem) return { kind: "text", pem: new Secret(pem) };
+  // with its CA from the environment a control plane keeps nothing here, and can certify a new key at each start
+  if (ca.kind === "text" || isHomeless(host)) return { kind: "memory" };
+  return { kind: "file", path: homePaths(host).operationsKey };
+}
+
 function readTls(
   cert: string | undefined,
   key: string | undefined,
@@ -201,13 +219,14 @@ function readBootstrap(flags: ControlFlags, host: Host): ControlSettings["bootst
   }
   if (file) return { kind: "file", path: absolute(file, host) };
   if (token) return { kind: "text", token: new Secret(token) };
-  const homeless = !host.env("OPENBOX_HOME") && !host.env("HOME");
   return {
     kind: "make",
-    file: homeless ? undefined : homePaths(host).bootstrapToken,
+    file: isHomeless(host) ? undefined : homePaths(host).bootstrapToken,
     print: flags.printBootstrapToken ?? isOn(host.env("OPENBOX_PRINT_BOOTSTRAP_TOKEN")),
   };
 }
+
+const isHomeless = (host: Host): boolean => !host.env("OPENBOX_HOME") && !host.env("HOME");
 
 function readLimit(text: string | undefined): number {
   if (text === undefined) return DISPATCH_LIMIT;

@@ -20,7 +20,9 @@ import { openControlCa } from "./ca.ts";
 import { createDenials, type Denials } from "./denials.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
+import { loadOperationsKey, openOperations } from "./operations.ts";
 import { createRateLimit } from "./rate_limit.ts";
+import { createRevocationLists } from "./revocation_lists.ts";
 import { createSerials } from "./serials.ts";
 import type { ControlSettings } from "./settings.ts";
 import { readTlsPair } from "./tls_pair.ts";
@@ -42,6 +44,8 @@ export interface RunningControl extends AsyncDisposable {
 }
 
 const FLUSH_MS = 5000;
+/** A timer may fire this late on a machine that is busy. */
+const LATE_MS = 30_000;
 const REFUSALS_PER_MINUTE = 20;
 
 export async function startControl(
@@ -70,6 +74,8 @@ export async function startControl(
     firstStart,
     shared,
   });
+  const operationsKey = await loadOperationsKey(settings.operationsKey);
+  const operations = openOperations({ key: operationsKey, store, ca, clock });
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
   const denials = createDenials({ store, clock });
@@ -86,6 +92,7 @@ export async function startControl(
   door.open(createApp({
     store,
     ca,
+    revocationLists: createRevocationLists({ store, operations, clock }),
     clock,
     loopback: settings.listen.loopback,
     publicUrl: settings.publicUrl,
@@ -172,14 +179,20 @@ interface Held {
 }
 
 async function flushAgain({ store, denials, clock }: Held, signal: AbortSignal): Promise<void> {
-  let failing = false;
+  let failing = false, listeningSince = clock.now();
   while (!signal.aborted) {
+    const asleepAt = clock.now();
     await clock.sleep(FLUSH_MS, { signal }).catch(() => {});
+    // asleep for longer, or under a clock that was set: what nodes said meanwhile was not heard
+    const slept = clock.now() - asleepAt;
+    if (slept < 0 || slept > FLUSH_MS + LATE_MS) listeningSince = clock.now();
     await denials.flush();
     try {
       await store.flush();
+      if (!signal.aborted) await expire(store, { now: clock.now(), listeningSince });
       failing = false;
     } catch (error) {
+      listeningSince = clock.now(); // without the database no beat is taken
       // what was not written is held on; one line says so, not one every few seconds
       if (!failing) {
         log("control").error("cannot write to the database", { error: toOpenboxError(error) });
@@ -187,6 +200,15 @@ async function flushAgain({ store, denials, clock }: Held, signal: AbortSignal):
       failing = true;
     }
   }
+}
+
+/** Removes the ephemeral nodes that nothing is heard of. */
+async function expire(
+  store: Store,
+  times: { readonly now: number; readonly listeningSince: number },
+): Promise<void> {
+  const expired = await store.expireNodes(times, bySystem("node.expire", times.now));
+  if (expired.length > 0) log("control").info("silent nodes removed", { nodes: expired });
 }
 
 /** Without `--url`: the address that others are likely to reach. */
@@ -253,7 +275,12 @@ async function printNewToken(name: string, settings: ControlSettings, host: Host
     ...bySystem("token.break_glass", now),
     accountId: user.accountId,
   });
+  const admin = await store.ensureAdmin(user, now, bySystem("rule.add", now, { grant: "admin" }));
   await host.stdout.write(utf8(`${token.reveal()}\n`));
+  if (admin) {
+    const line = `${user.name} may administer the account now: nobody else was left who may\n`;
+    await host.stderr.write(utf8(line));
+  }
   const until = new Date(now + USER_TOKEN_MS).toISOString().slice(0, 10);
   await host.stderr.write(utf8(`a token of ${user.name}, good until ${until}; shown only here\n`));
 }

@@ -17,6 +17,8 @@ export interface KeptJson<SCHEMA extends v.GenericSchema> {
   readonly goKey: string;
   /** What to do once the file is out of the way, such as `openbox login`. */
   readonly remedy: string;
+  /** 1 MiB unless said. */
+  readonly maxBytes?: number;
 }
 
 const MAX_BYTES = 1024 * 1024;
@@ -26,7 +28,7 @@ export async function readKeptJson<SCHEMA extends v.GenericSchema>(
   path: string,
   kind: KeptJson<SCHEMA>,
 ): Promise<v.InferOutput<SCHEMA> | undefined> {
-  const text = await readPrivateFile(path, { maxBytes: MAX_BYTES });
+  const text = await readPrivateFile(path, { maxBytes: kind.maxBytes ?? MAX_BYTES });
   if (text === undefined) return undefined;
   const refuse = (why: string) => unusable(path, why, kind);
   if (text.startsWith("\ufeff")) throw refuse("it begins with a byte order mark (an editor's)");

@@ -10,12 +10,14 @@ export interface HomePaths {
   readonly controlDir: string;
   readonly database: string;
   readonly caKey: string;
+  readonly operationsKey: string;
   readonly bootstrapToken: string;
   readonly agentDir: string;
   readonly agentState: string;
   readonly agentRuns: string;
   readonly agentRules: string;
   readonly agentSessions: string;
+  readonly agentRevocations: string;
 }
 
 /** Paths only: nothing is read or made. Each throws where no home is known, so that a command that needs none runs without. */
@@ -37,6 +39,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     get caKey() {
       return at("control/ca_key");
     },
+    get operationsKey() {
+      return at("control/operations_key");
+    },
     get bootstrapToken() {
       return at("control/bootstrap_token");
     },
@@ -48,6 +53,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get agentRules() {
       return at("agent/agent.toml");
+    },
+    get agentRevocations() {
+      return at("agent/revocations.json");
     },
     get agentRuns() {
       return at("agent/runs.jsonl");

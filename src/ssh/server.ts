@@ -81,18 +81,20 @@ export const SERVER_LIMITS: SshServerLimits = {
   channels: 64,
 };
 
-export interface SshServer extends AsyncDisposable {
+export interface SshServer<Proof> extends AsyncDisposable {
   /** Takes over an accepted connection. */
   accept(socket: ByteStream): void;
   /** Open connections. */
   readonly connections: { readonly unauthenticated: number; readonly authenticated: number };
+  /** Closes the authenticated connections whose proof `which` picks; returns how many. */
+  close(which: (proof: Proof) => boolean): number;
 }
 
 /** Disposing it closes every connection; a channel's owner sees that by its `closed`. */
-export function createSshServer<Proof>(options: SshServerOptions<Proof>): SshServer {
+export function createSshServer<Proof>(options: SshServerOptions<Proof>): SshServer<Proof> {
   const limits = { ...SERVER_LIMITS, ...options.limits };
   const admission = new Admission(limits);
-  const authenticated = new Set<Transport>();
+  const authenticated = new Map<Transport, Proof>();
   const unauthenticated = new Set<ByteStream>();
   const log = options.log ?? (() => {});
 
@@ -140,9 +142,9 @@ export function createSshServer<Proof>(options: SshServerOptions<Proof>): SshSer
       const begin = () => {
         if (socket.destroyed) return;
         transport = serve(options, limits, socket, remoteAddress, {
-          onAuthenticated(done) {
+          onAuthenticated(done, proof) {
             settle();
-            authenticated.add(done);
+            authenticated.set(done, proof);
           },
           onClose(done) {
             settle();
@@ -157,8 +159,14 @@ export function createSshServer<Proof>(options: SshServerOptions<Proof>): SshSer
       return { unauthenticated: unauthenticated.size, authenticated: authenticated.size };
     },
 
+    close(which) {
+      const found = [...authenticated].filter(([, proof]) => which(proof));
+      for (const [transport] of found) transport.close();
+      return found.length;
+    },
+
     [Symbol.asyncDispose]() {
-      for (const transport of authenticated) transport.close();
+      for (const transport of authenticated.keys()) transport.close();
       for (const socket of unauthenticated) socket.destroy();
       return Promise.resolve();
     },
@@ -188,8 +196,8 @@ function readVersionLine(
   socket.on("data", onData);
 }
 
-interface ServeHooks {
-  onAuthenticated(transport: Transport): void;
+interface ServeHooks<Proof> {
+  onAuthenticated(transport: Transport, proof: Proof): void;
   onClose(transport: Transport): void;
 }
 
@@ -199,7 +207,7 @@ function serve<Proof>(
   limits: SshServerLimits,
   socket: ByteStream,
   remoteAddress: string,
-  hooks: ServeHooks,
+  hooks: ServeHooks<Proof>,
 ): Transport {
   const log = options.log ?? (() => {});
   /** Each phase takes its own messages; any other ends the connection (CVE-2025-32433: a channel before authentication). */
@@ -289,7 +297,7 @@ function serve<Proof>(
     phase = "open";
     transport.send(Buffer.from([MESSAGE.USERAUTH_SUCCESS]));
     transport.authenticated();
-    hooks.onAuthenticated(transport);
+    hooks.onAuthenticated(transport, decision.proof);
   }
 
   function fail(reason: string): void {

@@ -8,9 +8,11 @@ import { type Kysely, sql } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import { isPostgres, lock } from "./lock.ts";
 import first from "./migrations/001_first.sql" with { type: "text" };
-import audit from "./migrations/003_audit.sql" with { type: "text" };
-import ca from "./migrations/006_ca.sql" with { type: "text" };
 import sessions from "./migrations/002_sessions.sql" with { type: "text" };
+import audit from "./migrations/003_audit.sql" with { type: "text" };
+import access from "./migrations/004_access.sql" with { type: "text" };
+import revocations from "./migrations/005_revocations.sql" with { type: "text" };
+import ca from "./migrations/006_ca.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
 
 export interface Migration {
@@ -22,6 +24,8 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "001_first", sql: first },
   { name: "002_sessions", sql: sessions },
   { name: "003_audit", sql: audit },
+  { name: "004_access", sql: access },
+  { name: "005_revocations", sql: revocations },
   { name: "006_ca", sql: ca },
 ];
 

@@ -12,13 +12,16 @@ export async function registerNode(
 ): Promise<Node> {
   const { nodeId: id, name, addr, os, arch, hostKey, now } = registration;
   const hash = tokenHash(registration.secret);
-  // the condition and the change are one statement: of two callers one finds the token unused
-  const grant = await tx.updateTable("enroll_tokens").set({ used_at: now, used_by: id })
-    .where("hash", "=", hash).where("used_at", "is", null).where("expires_at", ">", now)
-    .returning(["account_id as accountId", "tags"]).executeTakeFirst();
+  // the condition and the change are one statement: of two callers with the last use one gets it
+  const spent = await tx.updateTable("enroll_tokens")
+    .set(({ eb }) => ({ uses_left: eb("uses_left", "-", 1), used_at: now, used_by: id }))
+    .where("hash", "=", hash).where("uses_left", ">", 0).where("expires_at", ">", now)
+    .where("revoked_at", "is", null)
+    .returning(["account_id as accountId", "tags", "ephemeral_ms as ephemeralMs"])
+    .executeTakeFirst();
   // asked for every refusal alike, so that an expired token takes as long as an unknown one
-  if (!grant) throw await whyNotGranted(tx, hash);
-  const { accountId } = grant, tags: readonly string[] = JSON.parse(grant.tags);
+  if (!spent) throw await whyNotGranted(tx, hash);
+  const { accountId } = spent, tags: readonly string[] = JSON.parse(spent.tags);
   const other = await tx.selectFrom("nodes").select(["account_id as accountId", "id", "name"])
     .where("host_key", "=", hostKey).where("deleted_at", "is", null).executeTakeFirst();
   if (other) throw hostKeyTaken(other, accountId);
@@ -32,15 +35,20 @@ export async function registerNode(
     host_key: hostKey,
     token_hash: tokenHash(registration.nodeToken),
     created_at: now,
+    ephemeral_ms: spent.ephemeralMs,
   }).execute();
   await insertTags(tx, accountId, id, tags);
-  return { accountId, id, name, addr, os, arch, tags, createdAt: now, lastSeenAt: 0 };
+  const unheard = { lastSeenAt: 0, revocations: undefined };
+  const node = { accountId, id, name, addr, os, arch, tags, createdAt: now, ...unheard };
+  return spent.ephemeralMs === null ? node : { ...node, ephemeralMs: spent.ephemeralMs };
 }
 
 async function whyNotGranted(tx: Transaction<Tables>, hash: Uint8Array): Promise<OpenboxError> {
-  const token = await tx.selectFrom("enroll_tokens").select("used_at").where("hash", "=", hash)
-    .executeTakeFirst();
-  return token && token.used_at !== null ? tokenUsed() : tokenInvalid();
+  const token = await tx.selectFrom("enroll_tokens").select(["uses", "uses_left", "revoked_at"])
+    .where("hash", "=", hash).executeTakeFirst();
+  return token?.uses_left === 0 && token.revoked_at === null
+    ? tokenUsed(token.uses)
+    : tokenInvalid();
 }
 
 const ANOTHER_TOKEN = "openbox node token makes another";
@@ -51,10 +59,12 @@ const tokenInvalid = () =>
     hint: ANOTHER_TOKEN,
   });
 
-const tokenUsed = () =>
+const tokenUsed = (uses: number) =>
   new OpenboxError(
     "enroll_token_used",
-    "The enrollment token was used already: it enrolls one node",
+    `The enrollment token was used already: it enrolls ${
+      uses === 1 ? "one node" : `${uses} nodes`
+    }`,
     {
       hint: ANOTHER_TOKEN,
     },

@@ -5,7 +5,8 @@
 import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
-import { newAccountId, newProcessId, newTokenId, newUserId } from "../ids.ts";
+import { newAccountId, newProcessId, newUserId } from "../ids.ts";
+import { accessMethods } from "./access_methods.ts";
 import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
 import {
   changedMeanwhile,
@@ -16,23 +17,36 @@ import {
   readCaVersion,
   writeCaText,
 } from "./ca_rows.ts";
+import { expireNode, silentNodes } from "./ephemeral_nodes.ts";
 import { gatherAudit } from "./gather_audit.ts";
+import { log } from "../log.ts";
 import { type Held, HeldTimes } from "./held_times.ts";
 import { isPostgres, lock } from "./lock.ts";
-import { enrolledNode, insertTags, readNodes, removeTags } from "./node_rows.ts";
+import {
+  bootChange,
+  enrolledNode,
+  type HeldOfNodes,
+  holdList,
+  insertTags,
+  readNodes,
+  removeNode,
+  removeTags,
+} from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
+import { adoptRevocations, knowsVersion, readRevocations, revoke } from "./revocation_rows.ts";
 import {
   insertBinding,
   readBinding,
   readSessions,
   recordReports,
   removeBinding,
-  removeBindingsOf,
   sessionRefId,
 } from "./session_rows.ts";
 import type { Candidate, Store, Target, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
+import { toRule, toScopes } from "./user_tokens.ts";
+import { firstRules, insertRule } from "./users.ts";
 import { verifyAudit } from "./verify_audit.ts";
 import { type HeldKind, writeHeld } from "./write_held.ts";
 
@@ -41,6 +55,9 @@ const FLUSH_BATCH = 500;
 
 /** A node that was not heard for so long comes online: its time is written at once. */
 const NEWS_MS = 60_000;
+
+/** A copy that beats on is written down so often. */
+const CLONE_NEWS_MS = 5 * 60_000;
 
 export interface SqlStoreOptions {
   /** Runs the work of one call, within its time, and again where the database undid it. */
@@ -53,6 +70,8 @@ export function createSqlStore(
   { attempt }: SqlStoreOptions = { attempt: (work) => work() },
 ): Store {
   const seen = new HeldTimes(), used = new HeldTimes(), sessionsUsed = new HeldTimes();
+  const lists = { versions: new HeldTimes(), signed: new HeldTimes() };
+  const heldOfNodes: HeldOfNodes = { seen, lists };
   const hot = compileHotQueries(db);
   const writer: AuditWriter = { process: newProcessId(), uptimeMs: () => performance.now() };
   const append = (tx: Transaction<Tables>, entry: AuditEntry) => appendAudit(tx, writer, [entry]);
@@ -69,10 +88,32 @@ export function createSqlStore(
   const transaction = <T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T> =>
     single(() => db.transaction().execute(work));
 
+  /** What takes something away from somebody is done also where the audit takes no record. */
+  async function evenUnrecorded<T>(
+    accountId: string,
+    audit: AuditEntry,
+    work: (tx: Transaction<Tables>) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await transaction(async (tx) => {
+        const done = await work(tx);
+        if (done !== undefined) await append(tx, { ...audit, accountId });
+        return done;
+      });
+    } catch (error) {
+      if ((error as OpenboxError).code !== "audit_unavailable") throw error;
+      const { action, actor, subject } = audit;
+      log("store").error("done without a record in the audit", { action, actor, subject, error });
+      return await transaction(work);
+    }
+  }
+
   async function flush(): Promise<void> {
     const write = (kind: HeldKind) => (times: readonly Held[]) =>
       transaction((tx) => writeHeld(tx, kind, times)).then(nextTurn);
     await seen.flush(write("nodeSeen"), FLUSH_BATCH);
+    await lists.versions.flush(write("listVersion"), FLUSH_BATCH);
+    await lists.signed.flush(write("listSigned"), FLUSH_BATCH);
     await used.flush(write("tokenUsed"), FLUSH_BATCH);
     await sessionsUsed.flush(write("sessionUsed"), FLUSH_BATCH);
   }
@@ -92,11 +133,14 @@ export function createSqlStore(
       name,
       created_at: now,
     }).execute();
+    for (const grant of firstRules) await insertRule(tx, { user, grant, now });
     await append(tx, { ...audit, accountId: user.accountId, subject: user.id });
     return user;
   }
 
   return {
+    ...accessMethods({ transaction, append, used }),
+
     async ping() {
       const { rows } = await single(() => db.executeQuery(bind(hot.ping)));
       if (rows.length === 0) throw asStoreError(new Error("The database takes no writes"));
@@ -116,6 +160,7 @@ export function createSqlStore(
     usersNamed: (name) =>
       single(async () => {
         const rows = await db.selectFrom("users").selectAll().where("name", "=", name)
+          .where("removed_at", "is", null)
           .orderBy("id").execute();
         return rows.map(toUser);
       }),
@@ -128,30 +173,10 @@ export function createSqlStore(
         return token !== undefined;
       }),
 
-    addUserToken: (user, token, audit) =>
-      transaction(async (tx) => {
-        const id = newTokenId(), hash = tokenHash(token.token);
-        const known = await tx.selectFrom("user_tokens").select("id").where("hash", "=", hash)
-          .executeTakeFirst();
-        if (known) throw new OpenboxError("conflict", "This token is known already");
-        await tx.insertInto("user_tokens").values({
-          id,
-          account_id: user.accountId,
-          user_id: user.id,
-          name: token.name,
-          hash,
-          created_at: token.createdAt,
-          expires_at: token.expiresAt,
-          last_used_at: null,
-        }).execute();
-        await append(tx, { ...audit, accountId: user.accountId, subject: id });
-        return id;
-      }),
-
     userByToken: (token, now) =>
       single(async () => {
         const hash = tokenHash(token);
-        const [row] = (await db.executeQuery(bind(hot.userByToken, hash))).rows;
+        const { rows } = await db.executeQuery(bind(hot.userByToken, hash)), [row] = rows;
         // the index compared the hash as it likes; this does not tell how much of it fitted
         if (!row || !equalBytes(row.hash, hash) || row.expiresAt <= now) return undefined;
         const lastUsedAt = used.latest(row.tokenId, row.lastUsedAt ?? 0);
@@ -163,24 +188,11 @@ export function createSqlStore(
           tokenId: row.tokenId,
           tokenExpiresAt: row.expiresAt,
           tokenLastUsedAt: lastUsedAt || undefined,
+          rules: rows.map(({ ruleId, ruleName, grantText }) =>
+            ruleId === null ? undefined : toRule(ruleId, ruleName!, grantText!)
+          ).filter((rule) => rule !== undefined),
+          scopes: toScopes(row.scopes),
         };
-      }),
-
-    addEnrollToken: (token, audit) =>
-      transaction(async (tx) => {
-        const id = newTokenId();
-        await tx.insertInto("enroll_tokens").values({
-          id,
-          account_id: token.accountId,
-          hash: tokenHash(token.secret),
-          tags: JSON.stringify(token.tags),
-          created_by: token.createdBy,
-          created_at: token.createdAt,
-          expires_at: token.expiresAt,
-          used_at: null,
-          used_by: null,
-        }).execute();
-        await append(tx, { ...audit, accountId: token.accountId, subject: id });
       }),
 
     registerNode: (registration, audit) =>
@@ -198,11 +210,11 @@ export function createSqlStore(
         return enrolledNode(row);
       }),
 
-    async recordBeat(node, { addr, version, bootId, caAcknowledged, certHeld, now }) {
+    async recordBeat(node, { addr, version, bootId, caAcknowledged, certHeld, revocations, now }) {
       const changed = {
         ...(addr !== undefined && addr !== node.addr && { addr }),
         ...(version !== undefined && version !== node.version && { version }),
-        ...(bootId !== undefined && bootId !== node.bootId && { boot_id: bootId }),
+        ...bootChange(node, bootId, now),
         ...(caAcknowledged !== undefined && caAcknowledged !== node.caAcknowledged &&
           { ca_acknowledged: caAcknowledged }),
         ...(certHeld !== undefined && certHeld !== node.certHeld && { cert_held: certHeld }),
@@ -222,6 +234,15 @@ export function createSqlStore(
         );
       }
       seen.mark(node.id, now);
+      if (revocations) holdList(lists, node, revocations);
+    },
+
+    async recordClone(node, now) {
+      if (node.clonedAt !== undefined && now - node.clonedAt < CLONE_NEWS_MS) return;
+      await single(() =>
+        db.updateTable("nodes").set({ cloned_at: now })
+          .where("account_id", "=", node.accountId).where("id", "=", node.id).execute()
+      );
     },
 
     recordHostCert: (accountId, nodeId, cert, audit) =>
@@ -235,10 +256,11 @@ export function createSqlStore(
         await append(tx, { ...audit, accountId });
       }),
 
-    nodes: (accountId, { tag }) => transaction((tx) => readNodes(tx, accountId, { tag }, seen)),
+    nodes: (accountId, { tag }) =>
+      transaction((tx) => readNodes(tx, accountId, { tag }, heldOfNodes)),
 
     node: (accountId, id) =>
-      transaction(async (tx) => (await readNodes(tx, accountId, { id }, seen))[0]),
+      transaction(async (tx) => (await readNodes(tx, accountId, { id }, heldOfNodes))[0]),
 
     updateNode: (accountId, id, { name, tags }, audit) =>
       transaction(async (tx) => {
@@ -249,21 +271,29 @@ export function createSqlStore(
         await removeTags(tx, accountId, id);
         await insertTags(tx, accountId, id, tags);
         await append(tx, { ...audit, accountId });
-        return (await readNodes(tx, accountId, { id }, seen))[0];
+        return (await readNodes(tx, accountId, { id }, heldOfNodes))[0];
       }),
 
     deleteNode: (accountId, id, now, audit) =>
       transaction(async (tx) => {
         await lock(tx, id);
-        const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
-          .where("account_id", "=", accountId).where("id", "=", id)
-          .where("deleted_at", "is", null).executeTakeFirst();
-        if (deleted.numUpdatedRows === 0n) return false;
-        await removeTags(tx, accountId, id);
-        await removeBindingsOf(tx, accountId, id);
-        await append(tx, { ...audit, accountId });
-        return true;
+        const removed = await removeNode(tx, accountId, id, now);
+        if (removed) await append(tx, { ...audit, accountId });
+        return removed;
       }),
+
+    async expireNodes(times, audit) {
+      const expired: string[] = [];
+      for (const node of await single(() => silentNodes(db, times, seen))) {
+        await transaction(async (tx) => {
+          if (!await expireNode(tx, node, times.now)) return;
+          const { accountId, id: subject, name } = node;
+          await append(tx, { ...audit, accountId, subject, detail: { name } });
+          expired.push(subject);
+        });
+      }
+      return expired;
+    },
 
     candidates: (accountId, target) =>
       single(async () => {
@@ -274,6 +304,16 @@ export function createSqlStore(
           caAcknowledged: row.caAcknowledged ?? undefined,
           certHeld: row.certHeld ?? undefined,
         }));
+      }),
+
+    tagged: (accountId, tags) =>
+      single(async () => {
+        const rows = tags.length === 0 ? [] : await db.selectFrom("node_tags")
+          .select(["node_id as nodeId", "tag"]).where("account_id", "=", accountId)
+          .where("tag", "in", tags).execute();
+        const of = new Map<string, string[]>();
+        for (const { nodeId, tag } of rows) of.set(nodeId, [...of.get(nodeId) ?? [], tag]);
+        return of;
       }),
 
     tags: (accountId) =>
@@ -346,6 +386,45 @@ export function createSqlStore(
 
     caNodes: () => single(() => readCaNodes(db, seen)),
 
+    revoke: (request, audit) =>
+      evenUnrecorded(request.accountId, audit, (tx) => revoke(tx, request)),
+
+    revocations: (accountId) => transaction((tx) => readRevocations(tx, accountId)),
+
+    knowsRevocationVersion: (accountId, version) =>
+      transaction((tx) => knowsVersion(tx, accountId, version)),
+
+    isKeyRevoked: (accountId, fingerprint) =>
+      single(async () => {
+        const { rows } = await db.executeQuery(bind(hot.keyRevoked, accountId, "key", fingerprint));
+        return rows.length > 0;
+      }),
+
+    adoptRevocations: (accountId, held, now, audit) =>
+      evenUnrecorded(
+        accountId,
+        audit,
+        (tx) => adoptRevocations(tx, accountId, held, audit.actor, now),
+      ),
+
+    operationsCert: (publicKey) =>
+      single(async () => {
+        const row = await db.selectFrom("operations_certs").select("certificate")
+          .where("public_key", "=", publicKey).executeTakeFirst();
+        return row?.certificate;
+      }),
+
+    recordOperationsCert: (publicKey, certificate, now, audit) =>
+      transaction(async (tx) => {
+        const values = { certificate, issued_at: now };
+        await tx.insertInto("operations_certs").values({
+          public_key: publicKey,
+          account_id: null,
+          ...values,
+        }).onConflict((conflict) => conflict.column("public_key").doUpdateSet(values)).execute();
+        await append(tx, audit);
+      }),
+
     reserveSerials: (count, now) =>
       transaction(async (tx) => {
         await lock(tx, "serials");
@@ -405,7 +484,8 @@ export function createSqlStore(
         const nodes = db.selectFrom("nodes").select(["id", "name"])
           .where("account_id", "=", accountId).where("id", "in", ids);
         const rows = await users.unionAll(nodes).execute();
-        return new Map(rows.map(({ id, name }) => [id, name]));
+        // a removed user's name has his id behind it
+        return new Map(rows.map(({ id, name }) => [id, name.replace(/#.*$/, "")]));
       }),
 
     isFirstAccount: (accountId) =>
@@ -477,6 +557,7 @@ function compileHotQueries(db: Kysely<Tables>) {
         .where(sql`current_setting('transaction_read_only')`, "=", sql.lit("off")).compile()
       : db.selectFrom("schema_migrations").select("name").compile(),
     userByToken: db.selectFrom("user_tokens").innerJoin("users", "users.id", "user_tokens.user_id")
+      .leftJoin("rules", "rules.user_id", "users.id")
       .select([
         "user_tokens.account_id as accountId",
         "users.id",
@@ -485,9 +566,19 @@ function compileHotQueries(db: Kysely<Tables>) {
         "hash",
         "expires_at as expiresAt",
         "last_used_at as lastUsedAt",
+        "scopes",
+        "rules.id as ruleId",
+        "rules.name as ruleName",
+        "grant_text as grantText",
       ])
-      .where("hash", "=", none).compile(),
-    nodeByToken: db.selectFrom("nodes").selectAll().where("token_hash", "=", none).compile(),
+      .where("hash", "=", none).where("revoked_at", "is", null).where("removed_at", "is", null)
+      .orderBy("rules.created_at").orderBy("rules.name").compile(),
+    nodeByToken: db.selectFrom("nodes")
+      .leftJoin("revocation_versions", "revocation_versions.account_id", "nodes.account_id")
+      .selectAll("nodes").select("revocation_versions.version as listVersion")
+      .where("token_hash", "=", none).compile(),
+    keyRevoked: db.selectFrom("revocations").select("id").where("account_id", "=", "")
+      .where("kind", "=", "").where("id", "=", "").compile(),
     candidates: candidates.compile(),
     candidatesByTag: candidates.innerJoin("node_tags", "node_id", "nodes.id")
       .where("node_tags.account_id", "=", "").where("tag", "=", "").compile(),

@@ -10,6 +10,8 @@
  * Secrets are hashed in here: no text of one reaches a table.
  */
 import type { AbortOptions } from "../abort.ts";
+import type { Rights, Scopes } from "../access/decide.ts";
+import type { Grant } from "../access/grant.ts";
 import type { Secret } from "../secret.ts";
 import type { AuditEntry, AuditHead, AuditRecord } from "./audit.ts";
 
@@ -19,8 +21,43 @@ export interface User {
   readonly name: string;
 }
 
-/** A user as one of his tokens proves him. */
-export interface TokenUser extends User {
+export interface NewUser {
+  readonly accountId: string;
+  readonly name: string;
+  /** Absent: what every new user has. */
+  readonly rules?: readonly Grant[];
+  /** A user's id. */
+  readonly createdBy: string;
+  readonly now: number;
+}
+
+export interface UserRecord extends User {
+  readonly createdAt: number;
+  readonly rules: readonly RuleRecord[];
+  /** How many are good. */
+  readonly tokens: number;
+}
+
+export interface NewRule {
+  readonly user: User;
+  readonly grant: Grant;
+  readonly name?: string;
+  /** A user's id; absent: openbox itself. */
+  readonly createdBy?: string;
+  readonly now: number;
+}
+
+export interface RuleRecord {
+  readonly id: string;
+  readonly userId: string;
+  readonly name: string;
+  /** As it is kept, which another version may have written. */
+  readonly grant: string;
+  readonly createdAt: number;
+}
+
+/** A user as one of his tokens proves him, with what he may do by it. */
+export interface TokenUser extends User, Rights {
   readonly tokenId: string;
   readonly tokenExpiresAt: number;
   /** As the database knows it, at most some seconds late; undefined before the first use. */
@@ -31,17 +68,53 @@ export interface NewUserToken {
   readonly token: Secret;
   /** For people: where it came from. */
   readonly name: string;
+  readonly scopes: Scopes;
+  /** The token that makes it; absent: openbox itself. */
+  readonly madeWith?: string;
   readonly createdAt: number;
   readonly expiresAt: number;
+}
+
+export interface TokenRecord {
+  readonly id: string;
+  readonly userId: string;
+  readonly userName: string;
+  readonly name: string;
+  /** As they are kept; undefined: all that the user may. */
+  readonly scopes: readonly string[] | undefined;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  readonly lastUsedAt: number | undefined;
+  readonly madeWith: string | undefined;
 }
 
 export interface NewEnrollToken {
   readonly accountId: string;
   readonly createdBy: string;
+  /** The token that makes it. */
+  readonly madeWith?: string;
+  readonly name?: string;
   readonly secret: Secret;
   readonly tags: readonly string[];
+  /** How many nodes it makes. */
+  readonly uses: number;
+  /** Its nodes are removed when nothing was heard of them for so long. */
+  readonly ephemeralMs?: number;
   readonly createdAt: number;
   readonly expiresAt: number;
+}
+
+export interface EnrollTokenRecord {
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly tags: readonly string[];
+  /** A user's id. */
+  readonly createdBy: string;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  readonly uses: number;
+  readonly usesLeft: number;
+  readonly ephemeralMs: number | undefined;
 }
 
 export interface Registration {
@@ -68,6 +141,18 @@ export interface Node {
   readonly createdAt: number;
   /** 0 before the first heartbeat. */
   readonly lastSeenAt: number;
+  /** The list that it said last it holds. */
+  readonly revocations: HeldList | undefined;
+  /** It is removed when nothing was heard of it for so long. */
+  readonly ephemeralMs?: number;
+  /** When a copy of it was heard last. */
+  readonly clonedAt?: number;
+}
+
+/** Which of the lists of its account a node holds, and when that was signed. */
+export interface HeldList {
+  readonly version: number;
+  readonly signedAt: number;
 }
 
 /** The newest host certificate of a node. Times are epoch milliseconds. */
@@ -119,8 +204,19 @@ export interface EnrolledNode extends CaKnown {
   readonly addr: string;
   readonly hostKey: string;
   readonly version: string | undefined;
+  /** Which start of its agent was heard last, and which one before that. */
   readonly bootId: string | undefined;
+  readonly bootBefore: string | undefined;
+  /** When the newest was heard first. */
+  readonly bootAt: number;
+  /** A start that is taken for one on another machine, and when it was last heard. */
+  readonly bootRefused: string | undefined;
+  readonly clonedAt: number | undefined;
   readonly hostCert: HostCertRecord | undefined;
+  /** Of its account's list, now. */
+  readonly revocationsVersion: number;
+  /** As written; a beat may have said more since. */
+  readonly heldRevocations: HeldList | undefined;
   /** As the database knows it, at most some seconds late; 0 before the first heartbeat. */
   readonly storedSeenAt: number;
   /** Set: it was removed, and its agent is to be told. */
@@ -134,7 +230,52 @@ export interface Beat {
   readonly bootId: string | undefined;
   readonly caAcknowledged?: string;
   readonly certHeld?: string;
+  readonly revocations?: HeldList;
   readonly now: number;
+}
+
+/**
+ * What is not to be believed any more: what a token asked for, what a user was certified before a time,
+ * one certificate by its serial, one key of a user by its fingerprint, all that an account was certified
+ * before a time.
+ */
+export interface RevocationEntry {
+  readonly kind: "token" | "user" | "cert" | "key" | "account";
+  readonly id: string;
+  /** Of users and accounts: a certificate that was issued later is good. */
+  readonly issuedBefore: number | undefined;
+}
+
+export interface Revocation extends RevocationEntry {
+  /** Of the list in which it appeared. */
+  readonly version: number;
+  readonly revokedAt: number;
+  readonly by: string;
+  readonly reason: string;
+  /** False: in the list of nodes an entry for the whole account stands for it. */
+  readonly listed: boolean;
+}
+
+export interface RevocationRequest {
+  readonly accountId: string;
+  readonly kind: Exclude<RevocationEntry["kind"], "account"> | "node";
+  /** A user's may be his name. */
+  readonly id: string;
+  readonly by: string;
+  readonly reason: string;
+  readonly now: number;
+}
+
+export interface Revoked {
+  /** Of the list that says so; no list names a node, which is told itself. */
+  readonly version: number;
+  readonly id: string;
+}
+
+/** A list that nodes hold. */
+export interface HeldRevocations {
+  readonly version: number;
+  readonly entries: readonly RevocationEntry[];
 }
 
 /** What a caller asked for; `any` is the account's only node. */
@@ -201,11 +342,24 @@ export interface AuditCheck {
   readonly bad: { readonly seq: number; readonly why: string } | undefined;
 }
 
+/** What becomes of the tokens, and the enrollment tokens, that were made with one that is revoked. */
+export interface RevokeOptions {
+  readonly now: number;
+  /** They stay, as if the token before had made them; else they go, and what was made with them. */
+  readonly keepMade: boolean;
+}
+
+export interface Change {
+  readonly now: number;
+  /** Even where nobody is left who may do everything. */
+  readonly force: boolean;
+}
+
 export interface Store extends AsyncDisposable {
   /** Resolves when the database answered. */
   ping(): Promise<void>;
 
-  /** Makes an account with its first user. */
+  /** Makes an account with its first user, who may do everything. */
   createAccount(userName: string, now: number, audit: AuditEntry): Promise<User>;
   /** The user who came with the oldest account; undefined before the first start was through. */
   firstUser(): Promise<User | undefined>;
@@ -214,23 +368,85 @@ export interface Store extends AsyncDisposable {
   /** The users of this name, of every account. For the person at the machine, never for a caller. */
   usersNamed(name: string): Promise<readonly User[]>;
   hasUserToken(user: User): Promise<boolean>;
-  /** Returns the token's id. Rejects with `conflict` for a token that is known already. */
+  /**
+   * Returns the token's id. Rejects with `conflict` for a token that is known already, `quota` where the
+   * user has too many, `unauthorized` where the one that it is made with is revoked.
+   */
   addUserToken(user: User, token: NewUserToken, audit: AuditEntry): Promise<string>;
   /** Undefined for a token that is unknown or over; else it counts as used. */
   userByToken(token: Secret, now: number): Promise<TokenUser | undefined>;
 
-  addEnrollToken(token: NewEnrollToken, audit: AuditEntry): Promise<void>;
+  /** By name. */
+  users(accountId: string, now: number): Promise<readonly UserRecord[]>;
+  /** By id, else by name. */
+  user(accountId: string, idOrName: string): Promise<User | undefined>;
+  /** Rejects with `conflict` for a name that is taken. */
+  addUser(user: NewUser, audit: AuditEntry): Promise<User>;
   /**
-   * Spends the token and makes the node with the tags that the token grants. Of two callers with one
-   * token one wins. Rejects with `enroll_token_invalid`, `enroll_token_used`, or `conflict` where the
+   * With his rules and his tokens; his sessions are ended. False where there is no such user. Rejects with
+   * `conflict` where nobody would be left who may do everything.
+   */
+  removeUser(
+    accountId: string,
+    userId: string,
+    change: Change & RevokeOptions,
+    audit: AuditEntry,
+  ): Promise<boolean>;
+  /** The rights of a user without regard to a token. */
+  rights(user: User): Promise<Rights>;
+  rules(accountId: string, userId: string | undefined): Promise<readonly RuleRecord[]>;
+  /** Rejects with `conflict` for a name that the user's rules have already. */
+  addRule(rule: NewRule, audit: AuditEntry): Promise<RuleRecord>;
+  /** As `removeUser`. */
+  removeRule(
+    accountId: string,
+    ruleId: string,
+    change: Change,
+    audit: AuditEntry,
+  ): Promise<boolean>;
+  /** Makes the user one who may do everything, where nobody is. True where that was needed. */
+  ensureAdmin(user: User, now: number, audit: AuditEntry): Promise<boolean>;
+  /** The good ones, of one user or of all. */
+  userTokens(
+    accountId: string,
+    userId: string | undefined,
+    now: number,
+  ): Promise<readonly TokenRecord[]>;
+  userToken(accountId: string, tokenId: string, now: number): Promise<TokenRecord | undefined>;
+  /** As `removeUser`. */
+  revokeUserToken(
+    accountId: string,
+    tokenId: string,
+    change: Change & RevokeOptions,
+    audit: AuditEntry,
+  ): Promise<boolean>;
+
+  /** Its id. */
+  addEnrollToken(token: NewEnrollToken, audit: AuditEntry): Promise<string>;
+  /** Those that can still make a node. */
+  enrollTokens(accountId: string, now: number): Promise<readonly EnrollTokenRecord[]>;
+  revokeEnrollToken(
+    accountId: string,
+    tokenId: string,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<boolean>;
+  /**
+   * Spends a use of the token and makes the node with the tags that the token grants. Of two callers with
+   * its last use one wins. Rejects with `enroll_token_invalid`, `enroll_token_used`, or `conflict` where the
    * host key is a living node's; nothing is spent then.
    */
   registerNode(registration: Registration, audit: AuditEntry): Promise<Node>;
 
   /** Also of a deleted node. */
   nodeByToken(token: Secret): Promise<EnrolledNode | undefined>;
-  /** The node is seen now; what changed is written at once. */
+  /**
+   * The node is seen now; what changed is written at once. Where a start of its agent comes back after a
+   * later one, that later one runs beside it, on another machine: it is refused from then on.
+   */
   recordBeat(node: EnrolledNode, beat: Beat): Promise<void>;
+  /** A beat of the start that is refused came. */
+  recordClone(node: EnrolledNode, now: number): Promise<void>;
   recordHostCert(
     accountId: string,
     nodeId: string,
@@ -255,7 +471,20 @@ export interface Store extends AsyncDisposable {
     now: number,
     audit: AuditEntry,
   ): Promise<boolean>;
+  /**
+   * Removes the ephemeral nodes of all accounts that are silent for too long; of two callers one removes a
+   * node, and tells of it. `listeningSince`: what was before could not be heard.
+   */
+  expireNodes(
+    times: { readonly now: number; readonly listeningSince: number },
+    audit: AuditEntry,
+  ): Promise<readonly string[]>;
   candidates(accountId: string, target: Target): Promise<readonly Candidate[]>;
+  /** Which nodes have which of these tags. */
+  tagged(
+    accountId: string,
+    tags: readonly string[],
+  ): Promise<ReadonlyMap<string, readonly string[]>>;
   /** The tags in use, sorted. */
   tags(accountId: string): Promise<readonly string[]>;
 
@@ -308,6 +537,36 @@ export interface Store extends AsyncDisposable {
   ): Promise<void>;
   /** The nodes of all accounts, by name. */
   caNodes(): Promise<readonly CaNode[]>;
+  /**
+   * Revokes: at once for the control plane, and in the next list of the account, whose version rises with
+   * every call, one winner each. A token is over for ever, and so are all of a user; a node is removed.
+   * Undefined where the account has no such token, user or node. Done also where the audit takes no record.
+   */
+  revoke(request: RevocationRequest, audit: AuditEntry): Promise<Revoked | undefined>;
+  /** The newest first; the version is 0 where nothing was ever revoked. */
+  revocations(
+    accountId: string,
+  ): Promise<{ readonly version: number; readonly revocations: readonly Revocation[] }>;
+  /** Whether the account's list had this version, as far as is remembered. */
+  knowsRevocationVersion(accountId: string, version: number): Promise<boolean>;
+  /** A user's key may not be certified. */
+  isKeyRevoked(accountId: string, fingerprint: string): Promise<boolean>;
+  /** Takes over the entries that are not known, and lifts the version above the list's. Returns them. */
+  adoptRevocations(
+    accountId: string,
+    held: HeldRevocations,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<readonly RevocationEntry[]>;
+
+  /** The newest certificate of the operations key, in authorized_keys form. */
+  operationsCert(publicKey: string): Promise<string | undefined>;
+  recordOperationsCert(
+    publicKey: string,
+    certificate: string,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<void>;
 
   /** The first of `count` serials that nobody else gets, ever. */
   reserveSerials(count: number, now: number): Promise<bigint>;

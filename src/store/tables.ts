@@ -3,7 +3,23 @@ import type { Generated } from "kysely";
 
 export interface Tables {
   accounts: { account_id: string; created_at: number };
-  users: { id: string; account_id: string; name: string; created_at: number };
+  users: {
+    id: string;
+    account_id: string;
+    name: string;
+    created_at: number;
+    removed_at: number | null;
+  };
+  rules: {
+    id: string;
+    account_id: string;
+    user_id: string;
+    name: string;
+    grant_text: string;
+    created_at: number;
+    /** A user; null for what was there from the start. */
+    created_by: string | null;
+  };
   user_tokens: {
     id: string;
     account_id: string;
@@ -13,6 +29,10 @@ export interface Tables {
     created_at: number;
     expires_at: number;
     last_used_at: number | null;
+    /** A JSON list of grants; null: all. */
+    scopes: string | null;
+    created_by_token: string | null;
+    revoked_at: number | null;
   };
   enroll_tokens: {
     id: string;
@@ -23,8 +43,15 @@ export interface Tables {
     created_by: string;
     created_at: number;
     expires_at: number;
+    /** The last use, and the node of it. */
     used_at: number | null;
     used_by: string | null;
+    name: string | null;
+    uses: number;
+    uses_left: number;
+    ephemeral_ms: number | null;
+    created_by_token: string | null;
+    revoked_at: number | null;
   };
   nodes: {
     id: string;
@@ -48,6 +75,13 @@ export interface Tables {
     ca_acknowledged: string | null;
     cert_authority: string | null;
     cert_held: string | null;
+    revocations_version: number | null;
+    revocations_signed_at: number | null;
+    boot_before: string | null;
+    boot_at: number | null;
+    boot_refused: string | null;
+    cloned_at: number | null;
+    ephemeral_ms: number | null;
   };
   node_tags: { account_id: string; node_id: string; tag: string; position: number };
   sessions: {
@@ -70,6 +104,26 @@ export interface Tables {
     requested_at: number;
   };
   serial_blocks: { first: number; account_id: string | null; size: number; reserved_at: number };
+  revocations: {
+    account_id: string;
+    kind: string;
+    id: string;
+    version: number;
+    /** Of kinds that end what was issued earlier. */
+    issued_before: number | null;
+    revoked_at: number;
+    revoked_by: string;
+    reason: string;
+    /** 1 or 0. */
+    listed: number;
+  };
+  revocation_versions: { account_id: string; version: number };
+  operations_certs: {
+    public_key: string;
+    account_id: string | null;
+    certificate: string;
+    issued_at: number;
+  };
   audit: {
     seq: number;
     account_id: string | null;

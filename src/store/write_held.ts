@@ -13,6 +13,8 @@ const KINDS = {
   nodeSeen: { table: "nodes", column: "last_seen_at", key: ["id"] },
   tokenUsed: { table: "user_tokens", column: "last_used_at", key: ["id"] },
   sessionUsed: { table: "sessions", column: "last_used_at", key: ["user_id", "name"] },
+  listVersion: { table: "nodes", column: "revocations_version", key: ["id"] },
+  listSigned: { table: "nodes", column: "revocations_signed_at", key: ["id"] },
 } as const;
 
 export type HeldKind = keyof typeof KINDS;

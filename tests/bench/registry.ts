@@ -120,6 +120,7 @@ async function fill(store: Store): Promise<BenchNode[]> {
       createdBy: user.id,
       secret,
       tags: [`tag-${i % TAGS}`, "all"],
+      uses: 1,
       createdAt: now,
       expiresAt: now + 3600_000,
     }, ENTRY);

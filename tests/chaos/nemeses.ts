@@ -30,6 +30,9 @@ async function stopAndContinue(service: Service): Promise<void> {
   service.signal("SIGCONT");
 }
 
+/** Of a world with a Postgres of its own. */
+const database = ({ postgres }: ChaosWorld) => postgres!;
+
 async function partition(...proxies: readonly TcpProxy[]): Promise<void> {
   const way = Math.random();
   if (way < 0.5) { for (const proxy of proxies) proxy.mode = "blackhole"; }
@@ -83,6 +86,68 @@ export const NEMESES: readonly Nemesis[] = [
     name: "kill-both",
     cases: "KIL-8",
     strike: ({ agents, controls }) => killAndStart(agents[0]!.service, controls[0]!.service),
+  },
+  {
+    name: "kill-one-of-two",
+    cases: "STO-15, KIL-5",
+    options: { postgres: true, controls: 2 },
+    needs: ["postgres"],
+    strike: ({ controls }) => killAndStart(controls[Math.random() < 0.5 ? 0 : 1]!.service),
+  },
+  {
+    name: "kill-postgres",
+    cases: "KIL-6, STO-9",
+    options: { postgres: true, controls: 2 },
+    needs: ["postgres"],
+    async strike(world) {
+      const { server } = database(world);
+      await server.kill();
+      await wait(0, 1000);
+      await server.start();
+    },
+  },
+  {
+    name: "restart-postgres",
+    cases: "STO-9",
+    options: { postgres: true, controls: 2 },
+    needs: ["postgres"],
+    async strike(world) {
+      const { server } = database(world);
+      await server.stop();
+      await server.start();
+    },
+  },
+  {
+    name: "stop-postgres",
+    cases: "STO-11",
+    options: { postgres: true, controls: 2 },
+    needs: ["postgres"],
+    async strike(world) {
+      const { server } = database(world);
+      server.signal("SIGSTOP");
+      await wait(500, 4000);
+      server.signal("SIGCONT");
+    },
+  },
+  {
+    name: "close-postgres",
+    cases: "STO-10",
+    options: { postgres: true, controls: 2 },
+    needs: ["postgres"],
+    async strike(world) {
+      const { proxy } = database(world);
+      proxy.mode = "close";
+      proxy.cut();
+      await wait(500, 2000);
+      proxy.mode = "pass";
+    },
+  },
+  {
+    name: "cut-postgres",
+    cases: "NET-5",
+    options: { postgres: true, controls: 2 },
+    needs: ["postgres"],
+    strike: (world) => partition(database(world).proxy),
   },
   {
     name: "stop-control",

@@ -2,16 +2,16 @@
  * Control planes on one database, agents, and a TCP proxy on each way between the parts. All are real
  * processes; the clients are this one.
  */
-import { caFingerprint } from "../../src/ca/keys.ts";
+import { type CaPublicKeys, formatCaKeys, generateCaKeys } from "../../src/ca/keys.ts";
 import { type ControlClient, createControlClient } from "../../src/client/control_client.ts";
 import { parseServerUrl } from "../../src/client/server_url.ts";
 import { newUserToken } from "../../src/ids.ts";
 import { Secret } from "../../src/secret.ts";
 import { parseAuthorizedLine } from "../../src/ssh/key.ts";
-import type { CaPublicKeys } from "../../src/ca/keys.ts";
 import { LIBFAKETIME } from "../fixtures/component.ts";
 import { baseEnv } from "../fixtures/fleet.ts";
 import { freePort } from "../fixtures/port.ts";
+import { type PostgresServer, startPostgres } from "../fixtures/postgres.ts";
 import { eventually } from "../fixtures/processes.ts";
 import { startTcpProxy, type TcpProxy } from "../fixtures/tcp_proxy.ts";
 import { type Service, startService } from "./service.ts";
@@ -44,6 +44,8 @@ export interface ChaosWorld extends AsyncDisposable {
   /** The control plane's home, and the first agent's: on file systems of their own where that was asked for. */
   readonly controlHome: string;
   readonly agentHome: string;
+  /** Where `postgres` was asked for; the control planes reach it through the proxy. */
+  readonly postgres: { readonly server: PostgresServer; readonly proxy: TcpProxy } | undefined;
   /** The control plane's clock is ahead by so much from now on; needs `clock`. */
   moveClock(seconds: number): Promise<void>;
 }
@@ -51,8 +53,8 @@ export interface ChaosWorld extends AsyncDisposable {
 export interface ChaosOptions {
   readonly controls?: number;
   readonly agents?: number;
-  /** `postgres://…`; else a SQLite file. */
-  readonly database?: string;
+  /** Their database is one on a Postgres of their own; else a SQLite file. */
+  readonly postgres?: boolean;
   /** The homes lie on small file systems. Linux as root. */
   readonly smallDisks?: boolean;
   /** The control plane's clock can be moved (libfaketime). */
@@ -89,23 +91,21 @@ export async function startChaosWorld(options: ChaosOptions = {}): Promise<Chaos
     : {};
 
   if (options.clock && LIBFAKETIME === undefined) throw new Error("libfaketime is not installed");
+  const keys = generateCaKeys();
+  const postgres = options.postgres ? await startDatabase(stack) : undefined;
   await makeHome(controlHome);
   const controls: ControlPart[] = [];
   for (let i = 0; i < (options.controls ?? 1); i++) {
     const port = freePort(), url = `http://127.0.0.1:${port}`;
     const home = i === 0 ? controlHome : `${root}/control-${i + 1}`;
-    if (i > 0) {
-      await makeHome(home);
-      await Deno.mkdir(`${home}/control`, { mode: 0o700 });
-      await Deno.copyFile(`${controlHome}/control/ca_key`, `${home}/control/ca_key`);
-    }
+    if (i > 0) await makeHome(home);
     const service = stack.use(startService(["control"], {
       ...baseEnv(),
       ...clock,
       OPENBOX_HOME: home,
       OPENBOX_ADDR: `127.0.0.1:${port}`,
       OPENBOX_BOOTSTRAP_TOKEN: token.reveal(),
-      ...(options.database && { OPENBOX_DB: options.database }),
+      ...(postgres && { OPENBOX_DB: postgres.dsn, OPENBOX_CA_KEY: formatCaKeys(keys).reveal() }),
     }));
     const direct = stack.use(
       createControlClient({ server: parseServerUrl(url, "chaos"), token, deadlineMs: 30_000 }),
@@ -119,7 +119,9 @@ export async function startChaosWorld(options: ChaosOptions = {}): Promise<Chaos
         fetch(`${url}/health`, { signal: AbortSignal.timeout(5000) })
           .then(async (answer) => (await answer.body?.cancel(), answer.ok), () => false),
     };
-    await eventually("a control plane answers", part.healthy, START_MS);
+    await eventually("a control plane answers", part.healthy, START_MS).catch((error) => {
+      throw new Error(`${error.message}\n${service.log()}`);
+    });
     controls.push(part);
   }
   const { host_ca_pubkey, user_ca_pubkey } = await controls[0]!.direct.whoami();
@@ -127,7 +129,6 @@ export async function startChaosWorld(options: ChaosOptions = {}): Promise<Chaos
     host: parseAuthorizedLine(host_ca_pubkey),
     user: parseAuthorizedLine(user_ca_pubkey),
   };
-  caFingerprint(ca); // both are keys
 
   const agents: AgentPart[] = [];
   for (let i = 0; i < (options.agents ?? 2); i++) {
@@ -164,6 +165,7 @@ export async function startChaosWorld(options: ChaosOptions = {}): Promise<Chaos
     token,
     ca,
     counters,
+    postgres,
     controlHome,
     agentHome: `${root}/box-1`,
     async moveClock(seconds) {
@@ -172,6 +174,14 @@ export async function startChaosWorld(options: ChaosOptions = {}): Promise<Chaos
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+async function startDatabase(stack: AsyncDisposableStack) {
+  const server = stack.use(await startPostgres());
+  const proxy = stack.use(startTcpProxy(() => server.port));
+  const dsn = server.dsn(await server.newDatabase(), "sslmode=disable")
+    .replace(`:${server.port}/`, `:${proxy.port}/`);
+  return { server, proxy, dsn };
 }
 
 async function system(command: string, ...args: string[]): Promise<void> {

@@ -1,12 +1,21 @@
 /** What every store must do, whatever keeps it: run it with a way to open an empty one. */
 import { ENTRY } from "../fixtures/audit_entry.ts";
+import { revocationTests } from "./store_revocations.ts";
 import assert from "node:assert/strict";
 import { createSerials, SERIAL_BLOCK } from "../../src/control/serials.ts";
+import { formatGrant, parseGrant } from "../../src/access/grant.ts";
 import type { Code, OpenboxError } from "../../src/errors.ts";
 import type { AuditRecord } from "../../src/store/audit.ts";
 import { newNodeId } from "../../src/ids.ts";
 import { Secret } from "../../src/secret.ts";
-import type { CaStep, Node, Registration, Store, User } from "../../src/store/store.ts";
+import type {
+  CaStep,
+  NewEnrollToken,
+  Node,
+  Registration,
+  Store,
+  User,
+} from "../../src/store/store.ts";
 
 const NOW = Date.UTC(2026, 0, 1), HOUR = 3600_000;
 
@@ -36,7 +45,14 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
       tokenId: id,
       tokenExpiresAt: NOW + HOUR,
       tokenLastUsedAt: undefined,
+      rules: found!.rules,
+      scopes: "all",
     });
+    assert.deepEqual(found!.rules.map(({ name, grant }) => [name, formatGrant(grant)]), [
+      ["admin", "admin"],
+      ["read", "read"],
+      ["run", "run"],
+    ]);
     assert.equal((await store.userByToken(token, NOW + HOUR - 1))?.tokenLastUsedAt, NOW);
     assert.equal(await store.userByToken(token, NOW + HOUR), undefined);
     assert.equal(await store.userByToken(new Secret("obx_A"), NOW), undefined);
@@ -168,6 +184,291 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.equal(candidate?.addr, "10.0.0.2:7600");
     await store.flush();
     assert.equal((await store.node(user.accountId, id))?.lastSeenAt, NOW + 10);
+  });
+
+  test("a new user has his rules, one name, and a place among the others", async (store, me) => {
+    const { accountId } = me, by = { createdBy: me.id, now: NOW };
+    const bob = await store.addUser({ accountId, name: "bob", ...by }, ENTRY);
+    const ci = await store.addUser(
+      { accountId, name: "ci", rules: [parseGrant("run:tag=ci")], ...by },
+      ENTRY,
+    );
+    await refuses("conflict", store.addUser({ accountId, name: "bob", ...by }, ENTRY));
+    assert.deepEqual(await store.user(accountId, "bob"), bob);
+    assert.deepEqual(await store.user(accountId, ci.id), ci);
+    assert.equal(await store.user(accountId, "nobody"), undefined);
+    const listed = (await store.users(accountId, NOW)).map(({ name, rules }) => [
+      name,
+      rules.map(({ grant }) => grant).join(),
+    ]);
+    assert.deepEqual(listed, [["bob", "read,run"], ["ci", "run:tag=ci"], ["me", "admin,read,run"]]);
+  });
+
+  test("a rule has a name that is its user's only one", async (store, user) => {
+    const add = (grant: string, name?: string) =>
+      store.addRule({ user, grant: parseGrant(grant), name, now: NOW + 1 }, ENTRY);
+    assert.equal((await add("run:tag=a")).name, "run-2");
+    assert.equal((await add("run:tag=b")).name, "run-3");
+    const rule = await add("run:tag=c", "nightly");
+    await refuses("conflict", add("run:tag=d", "nightly"));
+    const change = { now: NOW, force: false, keepMade: false };
+    assert.equal(await store.removeRule(user.accountId, rule.id, change, ENTRY), true);
+    assert.equal(await store.removeRule(user.accountId, rule.id, change, ENTRY), false);
+    assert.equal((await store.rules(user.accountId, user.id)).length, 5);
+  });
+
+  test("a token has the scopes that it was made with", async (store, user) => {
+    const token = new Secret("obx_ci"), scopes = [parseGrant("run:tag=ci"), parseGrant("read")];
+    const id = await store.addUserToken(user, { ...userToken(token), scopes }, ENTRY);
+    assert.deepEqual((await store.userByToken(token, NOW))?.scopes, scopes);
+    const listed = await store.userTokens(user.accountId, user.id, NOW + 1);
+    assert.deepEqual(listed.map(({ scopes, lastUsedAt }) => [scopes, lastUsedAt]), [
+      [["run:tag=ci", "read"], NOW],
+    ]);
+    assert.equal((await store.userToken(user.accountId, id, NOW))?.userName, "me");
+    assert.equal(await store.userToken(user.accountId, id, NOW + HOUR), undefined, "over");
+  });
+
+  test("TOK-6: with a token goes what was made with it, and with that", async (store, user) => {
+    const add = async (name: string, madeWith?: string) =>
+      await store.addUserToken(
+        user,
+        { ...userToken(new Secret(name)), madeWith, expiresAt: NOW + 9 * HOUR },
+        ENTRY,
+      );
+    const keep = await add("keep"), stolen = await add("stolen");
+    const child = await add("child", stolen), grandchild = await add("grandchild", child);
+    await store.addEnrollToken({
+      ...enrollToken(user, "planted"),
+      madeWith: grandchild,
+      uses: 100,
+    }, ENTRY);
+    const change = { now: NOW + 1, force: false, keepMade: false };
+    assert.equal(await store.revokeUserToken(user.accountId, stolen, change, ENTRY), true);
+    assert.equal(await store.revokeUserToken(user.accountId, stolen, change, ENTRY), false);
+    for (const name of ["stolen", "child", "grandchild"]) {
+      assert.equal(await store.userByToken(new Secret(name), NOW), undefined, name);
+    }
+    await refuses("enroll_token_invalid", store.registerNode(registration("planted"), ENTRY));
+    await refuses("unauthorized", add("late", grandchild));
+    const left = await store.userTokens(user.accountId, undefined, NOW);
+    assert.deepEqual(left.map(({ id }) => id), [keep]);
+  });
+
+  test(
+    "TOK-6: what a token made can stay without it, and goes with the one before",
+    async (store, user) => {
+      const add = async (name: string, madeWith?: string) =>
+        await store.addUserToken(
+          user,
+          { ...userToken(new Secret(name)), madeWith, expiresAt: NOW + 9 * HOUR },
+          ENTRY,
+        );
+      await add("keep");
+      const stolen = await add("stolen"), between = await add("between", stolen);
+      await add("child", between);
+      const good = async (name: string) =>
+        await store.userByToken(new Secret(name), NOW) !== undefined;
+      const change = { now: NOW + 1, force: false };
+      const keep = { ...change, keepMade: true };
+      assert.equal(await store.revokeUserToken(user.accountId, between, keep, ENTRY), true);
+      assert.deepEqual([await good("between"), await good("child")], [false, true]);
+      const go = { ...change, keepMade: false };
+      assert.equal(await store.revokeUserToken(user.accountId, stolen, go, ENTRY), true);
+      assert.equal(await good("child"), false, "it did not get free of the stolen one");
+    },
+  );
+
+  test("a user has a hundred tokens, those that are over not counted", async (store, user) => {
+    const first = await store.addUserToken(user, userToken(new Secret("first")), ENTRY);
+    const add = (i: number, more: object = {}) =>
+      store.addUserToken(
+        user,
+        { ...userToken(new Secret(`t${i}`)), madeWith: first, ...more },
+        ENTRY,
+      );
+    const ids = await Promise.all(
+      Array.from({ length: 99 }, (_, i) => add(i, { expiresAt: NOW + HOUR + i })),
+    );
+    await refuses("quota", add(100));
+    await add(100, { madeWith: undefined }); // by openbox itself, for who is locked out
+    await store.revokeUserToken(
+      user.accountId,
+      ids[6]!,
+      { now: NOW, force: false, keepMade: false },
+      ENTRY,
+    );
+    await store.revokeUserToken(user.accountId, ids[5]!, {
+      now: NOW,
+      force: false,
+      keepMade: false,
+    }, ENTRY);
+    await add(101);
+    await refuses("quota", add(102));
+    await add(103, { createdAt: NOW + HOUR, expiresAt: NOW + 2 * HOUR });
+  });
+
+  test("a removed user is gone with all that was his, and his name is free", async (store, me) => {
+    const { accountId } = me, by = { createdBy: me.id, now: NOW };
+    await store.addUserToken(me, userToken(new Secret("admin")), ENTRY);
+    const bob = await store.addUser({ accountId, name: "bob", ...by }, ENTRY);
+    const token = new Secret("bob's");
+    await store.addUserToken(bob, userToken(token), ENTRY);
+    await store.addEnrollToken(enrollToken(bob, "bob's node"), ENTRY);
+    const { id: nodeId } = await enroll(store, me, "a");
+    await store.bindSession(bob, "build", { nodeId, isolation: "native" }, NOW, ENTRY);
+    const change = { now: NOW + 1, force: false, keepMade: false };
+    assert.equal(await store.removeUser(accountId, bob.id, change, ENTRY), true);
+    assert.equal(await store.removeUser(accountId, bob.id, change, ENTRY), false);
+    assert.equal(await store.userByToken(token, NOW), undefined);
+    assert.deepEqual(await store.rules(accountId, bob.id), []);
+    await refuses("enroll_token_invalid", store.registerNode(registration("bob's node"), ENTRY));
+    const node = (await store.nodeByToken(new Secret("token of a")))!;
+    const report = { userId: bob.id, name: "build", idleMs: 0, lastExit: 0 } as const;
+    assert.deepEqual(await store.recordSessions(node, [{ ...report, state: "idle" }], NOW, ENTRY), [
+      { userId: bob.id, name: "build" },
+    ]);
+    const again = await store.addUser({ accountId, name: "bob", ...by }, ENTRY);
+    assert.notEqual(again.id, bob.id);
+    assert.equal(await store.userByToken(token, NOW), undefined);
+  });
+
+  test("TOK-13: the last who may do everything stays, unless it is forced", async (store, me) => {
+    const { accountId } = me, by = { createdBy: me.id, now: NOW };
+    const change = { now: NOW, force: false, keepMade: false };
+    const mine = await store.addUserToken(me, userToken(new Secret("a")), ENTRY);
+    const scopes = [parseGrant("read")];
+    const narrow = await store.addUserToken(me, { ...userToken(new Secret("b")), scopes }, ENTRY);
+    const admin = (await store.rules(accountId, me.id)).find(({ grant }) => grant === "admin")!;
+    await refuses("conflict", store.revokeUserToken(accountId, mine, change, ENTRY));
+    await refuses("conflict", store.removeRule(accountId, admin.id, change, ENTRY));
+    await refuses("conflict", store.removeUser(accountId, me.id, change, ENTRY));
+    assert.ok(await store.userByToken(new Secret("a"), NOW), "nothing was changed");
+    assert.equal(await store.revokeUserToken(accountId, narrow, change, ENTRY), true);
+
+    const bob = await store.addUser({ accountId, name: "bob", ...by }, ENTRY);
+    await store.addRule({ user: bob, grant: parseGrant("admin"), now: NOW }, ENTRY);
+    await refuses("conflict", store.removeUser(accountId, me.id, change, ENTRY)); // no token yet
+    const his = await store.addUserToken(bob, userToken(new Secret("c")), ENTRY);
+    const outcomes = await Promise.allSettled([
+      store.revokeUserToken(accountId, mine, change, ENTRY),
+      store.revokeUserToken(accountId, his, change, ENTRY),
+    ]);
+    assert.deepEqual(outcomes.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+
+    const left = (await store.userTokens(accountId, undefined, NOW))[0]!;
+    const forced = { now: NOW, force: true, keepMade: false };
+    assert.equal(await store.removeUser(accountId, left.userId, forced, ENTRY), true);
+    const other = left.userId === me.id ? bob : me;
+    assert.equal(await store.ensureAdmin(other, NOW, ENTRY), false, "he is one still");
+  });
+
+  test("an account whose admins are gone gets one back", async (store, me) => {
+    const admin = (await store.rules(me.accountId, me.id)).find(({ grant }) => grant === "admin")!;
+    await store.removeRule(
+      me.accountId,
+      admin.id,
+      { now: NOW, force: true },
+      ENTRY,
+    );
+    assert.equal(await store.ensureAdmin(me, NOW, ENTRY), true);
+    assert.equal(await store.ensureAdmin(me, NOW, ENTRY), false);
+    const rules = await store.rights(me);
+    assert.ok(rules.rules.some(({ grant }) => grant.verb === "admin"));
+  });
+
+  test("TOK-7: another account's users, rules and tokens are not there", async (store, me) => {
+    const stranger = await store.createAccount("stranger", NOW, ENTRY), { accountId } = stranger;
+    const token = await store.addUserToken(me, userToken(new Secret("mine")), ENTRY);
+    const enrollment = await store.addEnrollToken(enrollToken(me, "mine"), ENTRY);
+    const [rule] = await store.rules(me.accountId, me.id);
+    const change = { now: NOW, force: true, keepMade: false };
+    assert.deepEqual((await store.users(accountId, NOW)).map(({ id }) => id), [stranger.id]);
+    assert.equal(await store.user(accountId, me.id), undefined);
+    assert.equal(await store.user(accountId, "me"), undefined);
+    assert.deepEqual(await store.rules(accountId, me.id), []);
+    assert.deepEqual(await store.userTokens(accountId, me.id, NOW), []);
+    assert.equal(await store.userToken(accountId, token, NOW), undefined);
+    assert.deepEqual(await store.enrollTokens(accountId, NOW), []);
+    assert.equal(await store.removeUser(accountId, me.id, change, ENTRY), false);
+    assert.equal(await store.removeRule(accountId, rule!.id, change, ENTRY), false);
+    assert.equal(await store.revokeUserToken(accountId, token, change, ENTRY), false);
+    assert.equal(await store.revokeEnrollToken(accountId, enrollment, NOW, ENTRY), false);
+    assert.ok(await store.userByToken(new Secret("mine"), NOW));
+  });
+
+  test(
+    "ENR-1: a token for five nodes makes five, of sixty who come at once",
+    async (store, user) => {
+      await store.addEnrollToken({ ...enrollToken(user, "s"), uses: 5 }, ENTRY);
+      const outcomes = await Promise.allSettled(
+        Array.from(
+          { length: 60 },
+          (_, i) => store.registerNode(registration("s", { hostKey: `k${i}` }), ENTRY),
+        ),
+      );
+      assert.equal(outcomes.filter(({ status }) => status === "fulfilled").length, 5);
+      await refuses("enroll_token_used", store.registerNode(registration("s"), ENTRY));
+      assert.deepEqual(await store.enrollTokens(user.accountId, NOW), []);
+    },
+  );
+
+  test("ENR-2: a revoked token makes no node, and is listed no more", async (store, user) => {
+    const id = await store.addEnrollToken({ ...enrollToken(user, "s"), uses: 5 }, ENTRY);
+    await store.registerNode(registration("s"), ENTRY);
+    const [listed] = await store.enrollTokens(user.accountId, NOW);
+    assert.deepEqual([listed?.id, listed?.uses, listed?.usesLeft], [id, 5, 4]);
+    assert.equal(await store.revokeEnrollToken(user.accountId, id, NOW, ENTRY), true);
+    assert.equal(await store.revokeEnrollToken(user.accountId, id, NOW, ENTRY), false);
+    await refuses(
+      "enroll_token_invalid",
+      store.registerNode(registration("s", { hostKey: "k" }), ENTRY),
+    );
+    assert.deepEqual(await store.enrollTokens(user.accountId, NOW), []);
+  });
+
+  test("an ephemeral node goes when nothing was heard of it for its time", async (store, user) => {
+    const enrollment = { ...enrollToken(user, "s"), uses: 9, ephemeralMs: 10 * 60_000 };
+    await store.addEnrollToken(enrollment, ENTRY);
+    const join = async (name: string) => {
+      const nodeToken = new Secret(`token of ${name}`);
+      const more = { name, hostKey: `key of ${name}`, nodeToken };
+      const { id } = await store.registerNode(registration("s", more), ENTRY);
+      return { id, node: (await store.nodeByToken(nodeToken))! };
+    };
+    const silent = await join("silent"), loud = await join("loud");
+    const stays = await enroll(store, user, "stays");
+    const minutes = (n: number) => NOW + n * 60_000;
+    const beat = { addr: undefined, version: undefined, bootId: undefined };
+    await store.recordBeat(silent.node, { ...beat, now: minutes(1) });
+    await store.recordBeat(loud.node, { ...beat, now: minutes(11) });
+    const expire = (now: number, listeningSince = NOW) =>
+      store.expireNodes({ now, listeningSince }, { ...ENTRY, action: "node.expire" });
+    assert.deepEqual(await expire(minutes(11)), []);
+    assert.deepEqual(await expire(minutes(12), minutes(5)), [], "nobody was there to hear it");
+    const { seq } = await store.auditHead();
+    assert.deepEqual((await Promise.all([expire(minutes(12)), expire(minutes(12))])).flat(), [
+      silent.id,
+    ]);
+    const told = await store.auditRecords(user.accountId, { after: seq, limit: 9 });
+    assert.deepEqual(told.map(({ action, subject }) => [action, subject]), [
+      ["node.expire", silent.id],
+    ]);
+    const left = (await store.nodes(user.accountId, {})).map(({ name }) => name);
+    assert.deepEqual(left, ["loud", "stays"]);
+    assert.equal((await store.node(user.accountId, loud.id))?.ephemeralMs, 10 * 60_000);
+    assert.equal((await store.node(user.accountId, stays.id))?.ephemeralMs, undefined);
+    assert.ok((await store.nodeByToken(new Secret("token of silent")))?.deletedAt);
+    const again = registration("s", { name: "silent", hostKey: "key of silent" });
+    assert.ok((await store.registerNode(again, ENTRY)).id, "its name and its key are free");
+  });
+
+  test("which nodes have which of some tags", async (store, user) => {
+    const a = await enroll(store, user, "a", ["x", "y"]), b = await enroll(store, user, "b", ["y"]);
+    const found = await store.tagged(user.accountId, ["x", "y", "z"]);
+    assert.deepEqual([...found.get(a.id)!].sort(), ["x", "y"]);
+    assert.deepEqual(found.get(b.id), ["y"]);
+    assert.equal((await store.tagged(user.accountId, [])).size, 0);
   });
 
   test("the newest host certificate is remembered", async (store, user) => {
@@ -500,6 +801,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.deepEqual(found.map(({ at }) => at), [NOW + 1, NOW + 2]);
   });
 
+  revocationTests(test);
   test(
     "STO-17: that a node comes online is written at once, its later beats are held",
     async (store, user) => {
@@ -529,6 +831,7 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
 export const userToken = (token: Secret) => ({
   token,
   name: "test",
+  scopes: "all" as const,
   createdAt: NOW,
   expiresAt: NOW + HOUR,
 });
@@ -539,15 +842,18 @@ export async function addEnrollToken(
   secret: string,
   tags: readonly string[] = [],
 ): Promise<void> {
-  await store.addEnrollToken({
-    accountId: user.accountId,
-    createdBy: user.id,
-    secret: new Secret(secret),
-    tags,
-    createdAt: NOW,
-    expiresAt: NOW + HOUR,
-  }, ENTRY);
+  await store.addEnrollToken({ ...enrollToken(user, secret), tags }, ENTRY);
 }
+
+const enrollToken = (user: User, secret: string): NewEnrollToken => ({
+  accountId: user.accountId,
+  createdBy: user.id,
+  secret: new Secret(secret),
+  tags: [],
+  uses: 1,
+  createdAt: NOW,
+  expiresAt: NOW + HOUR,
+});
 
 export const registration = (
   secret: string,

@@ -1,5 +1,5 @@
 /** `openbox node …`: one node at a time. A node is named by its id or, where that is unique, by its name. */
-import { ENROLL_TTL_SECONDS } from "../../api/enroll.ts";
+import { ENROLL_TTL_SECONDS, type EnrollTokenEntry } from "../../api/enroll.ts";
 import type { Node } from "../../api/nodes.ts";
 import { findNode } from "../../client/find_node.ts";
 import { isInsecure } from "../../client/server_url.ts";
@@ -20,16 +20,32 @@ interface JsonFlag {
 export interface NodeTokenFlags extends JsonFlag {
   readonly tag?: readonly string[];
   readonly ttl?: string;
+  readonly reusable?: string;
+  readonly ephemeral?: string;
+  readonly name?: string;
 }
 
-/** Prints the command that makes a machine a node, good once and for a while. */
+/** As long as a token may live, and an ephemeral node be silent. */
+const MAX_MS = ENROLL_TTL_SECONDS.maxReusable * 1000;
+
+/** Prints the command that makes a machine a node, good once, or as often as it is said, and for a while. */
 export async function nodeToken(flags: NodeTokenFlags, host: Host): Promise<void> {
   const ttl = flags.ttl === undefined
     ? ENROLL_TTL_SECONDS.standard
-    : Math.ceil(parseDuration(flags.ttl, "--ttl") / 1000);
+    : Math.ceil(parseDuration(flags.ttl, "--ttl", MAX_MS) / 1000);
+  const ephemeral = flags.ephemeral === undefined
+    ? undefined
+    : Math.ceil(parseDuration(flags.ephemeral, "--ephemeral", MAX_MS) / 1000);
+  const reusable = flags.reusable === undefined ? 1 : readCount(flags.reusable);
   const login = await readLogin(host);
   await using control = openControl(login, host);
-  const request = { tags: flags.tag ?? [], ttl_seconds: ttl };
+  const request = {
+    tags: [...flags.tag ?? []],
+    ttl_seconds: ttl,
+    ...(reusable !== 1 && { reusable }),
+    ...(ephemeral !== undefined && { ephemeral_seconds: ephemeral }),
+    ...(flags.name !== undefined && { name: flags.name }),
+  };
   const made = await control.createEnrollToken(request, { signal: host.signal });
   // the address by which we reach it; what the control plane thinks of itself may not be reachable
   const server = login.server.href;
@@ -38,17 +54,55 @@ export async function nodeToken(flags: NodeTokenFlags, host: Host): Promise<void
     quoteWord(made.token)
   } openbox agent --server ${server}${insecure}`;
   if (flags.json) {
-    const { token, expires_at, ca_fingerprint } = made;
-    return printJson({ token, server, expires_at, ca_fingerprint, command }, host);
+    const { id, token, expires_at, ca_fingerprint } = made;
+    return printJson({ token, server, expires_at, ca_fingerprint, command, id: id ?? null }, host);
   }
   await printLine(command, host);
   const minutes = Math.max(1, Math.round((made.expires_at - host.clock.now() / 1000) / 60));
+  const times = reusable === 1 ? "once" : `for ${reusable} machines`;
   await printNote(
-    `run that on the new machine within ${formatDuration(minutes * 60_000)}; it works once` +
+    `run that on the new machine within ${formatDuration(minutes * 60_000)}; it works ${times}` +
       (login.tlsCa === undefined ? "" : "; add --tls-ca FILE with the certificate, there too"),
     host,
   );
 }
+
+function readCount(text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new OpenboxError("usage", `--reusable ${JSON.stringify(text)} is not a count`, {
+    hint: "how many nodes the token makes, such as 20",
+  });
+}
+
+export interface NodeTokensFlags extends JsonFlag {
+  readonly revoke?: string;
+}
+
+const TOKENS_HEAD = ["NAME", "ID", "LEFT", "TAGS", "EPHEMERAL", "ENDS"] as const;
+
+/** The enrollment tokens that can still make a node, or the end of one. */
+export async function nodeTokens(flags: NodeTokensFlags, host: Host): Promise<void> {
+  const { signal } = host;
+  await using control = openControl(await readLogin(host), host);
+  if (flags.revoke !== undefined) {
+    await control.deleteEnrollToken(flags.revoke, { signal });
+    if (flags.json) return printJson({ id: flags.revoke }, host);
+    return printLine(`revoked ${flags.revoke}`, host);
+  }
+  const tokens = await control.enrollTokens({ signal });
+  if (flags.json) return printJson({ enroll_tokens: tokens }, host);
+  await host.stdout.write(utf8(formatTable([TOKENS_HEAD, ...tokens.map(tokenRow)])));
+  if (tokens.length === 0) await printNote("none waits to be used", host);
+}
+
+const tokenRow = (token: EnrollTokenEntry): string[] => [
+  token.name ?? "-",
+  token.id,
+  `${token.uses_left} of ${token.uses}`,
+  token.tags.join(",") || "-",
+  token.ephemeral_seconds === null ? "-" : formatDuration(token.ephemeral_seconds * 1000),
+  time(token.expires_at),
+];
 
 export async function nodeShow(flags: JsonFlag, host: Host, wanted: string): Promise<void> {
   await using control = openControl(await readLogin(host), host);
@@ -56,6 +110,12 @@ export async function nodeShow(flags: JsonFlag, host: Host, wanted: string): Pro
   if (flags.json) return printJson(node, host);
   const rows = nodeRow(node).map((value, i) => [NODE_HEAD[i]!.toLowerCase(), value]);
   rows.push(["created", time(node.created_at)], ["last seen", time(node.last_seen)]);
+  if (node.ephemeral_seconds !== undefined) {
+    rows.push([
+      "ephemeral",
+      `removed after ${formatDuration(node.ephemeral_seconds * 1000)} silent`,
+    ]);
+  }
   await host.stdout.write(utf8(formatTable(rows)));
 }
 

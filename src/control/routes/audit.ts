@@ -10,7 +10,7 @@ import { userRoute } from "../route.ts";
 
 /** `?after=SEQ` goes on behind a record, `?newest=true` gives the last ones, `?since=SECONDS` leaves out older ones. */
 export const listAudit = userRoute(
-  { method: "GET", path: "/v1/audit" },
+  { method: "GET", path: "/v1/audit", needs: "audit" },
   async (call, user, { store }) => {
     const number = (name: string) => wholeNumber(call.query(name), name);
     const since = number("since");
@@ -30,7 +30,7 @@ export const listAudit = userRoute(
 );
 
 export const verifyAudit = userRoute(
-  { method: "POST", path: "/v1/audit/verify", body: AuditVerifyRequest },
+  { method: "POST", path: "/v1/audit/verify", needs: "audit", body: AuditVerifyRequest },
   async (call, _user, { store }) => {
     const { kept } = call.body;
     const { head, bad } = await store.verifyAudit({

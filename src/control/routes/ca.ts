@@ -9,13 +9,16 @@ import type { CaNow } from "../ca.ts";
 import { isOnline } from "../resolve.ts";
 import { type Answer, type Control, userRoute } from "../route.ts";
 
-export const getCa = userRoute({ method: "GET", path: "/v1/ca" }, async (_, user, control) => {
-  await requireOperator(user, control);
-  return await status(control);
-});
+export const getCa = userRoute(
+  { method: "GET", path: "/v1/ca", needs: "admin" },
+  async (_, user, control) => {
+    await requireOperator(user, control);
+    return await status(control);
+  },
+);
 
 export const rotateCa = userRoute(
-  { method: "POST", path: "/v1/ca/rotate", body: CaRotateRequest },
+  { method: "POST", path: "/v1/ca/rotate", needs: "admin", body: CaRotateRequest },
   async (call, user, control) => {
     await requireOperator(user, control);
     const { step, kinds, force } = call.body;
@@ -26,7 +29,7 @@ export const rotateCa = userRoute(
 );
 
 export const sealCa = userRoute(
-  { method: "POST", path: "/v1/ca/seal", body: CaPassphrase },
+  { method: "POST", path: "/v1/ca/seal", needs: "admin", body: CaPassphrase },
   async (call, user, control) => {
     await requireOperator(user, control);
     await control.ca.seal(new Secret(call.body.passphrase), call.audit("ca.seal"));
@@ -35,7 +38,7 @@ export const sealCa = userRoute(
 );
 
 export const unsealCa = userRoute(
-  { method: "POST", path: "/v1/ca/unseal", body: CaPassphrase },
+  { method: "POST", path: "/v1/ca/unseal", needs: "admin", body: CaPassphrase },
   async (call, user, control) => {
     await requireOperator(user, control);
     await control.ca.unseal(new Secret(call.body.passphrase), call.audit("ca.unseal"));

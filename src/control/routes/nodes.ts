@@ -3,12 +3,13 @@ import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
 import type { Node } from "../../store/store.ts";
 import { isOnline } from "../resolve.ts";
+import { isStale } from "../../client/revocation_list.ts";
 import { userRoute } from "../route.ts";
 
 const PATH = "/v1/nodes/:id";
 
 export const listNodes = userRoute(
-  { method: "GET", path: "/v1/nodes" },
+  { method: "GET", path: "/v1/nodes", needs: "read" },
   async (call, user, { store, clock }) => {
     const nodes = await store.nodes(user.accountId, { tag: call.query("tag") });
     return { status: 200, body: { nodes: nodes.map((node) => toApi(node, clock.now())) } };
@@ -16,7 +17,7 @@ export const listNodes = userRoute(
 );
 
 export const getNode = userRoute(
-  { method: "GET", path: PATH },
+  { method: "GET", path: PATH, needs: "read" },
   async (call, user, { store, clock }) => {
     const node = await store.node(user.accountId, call.param("id"));
     return { status: 200, body: toApi(found(node, call.param("id")), clock.now()) };
@@ -24,7 +25,7 @@ export const getNode = userRoute(
 );
 
 export const updateNode = userRoute(
-  { method: "PATCH", path: PATH, body: NodePatch },
+  { method: "PATCH", path: PATH, needs: "admin", body: NodePatch },
   async (call, user, { store, clock }) => {
     const id = call.param("id"), { name, tags } = call.body;
     const audit = call.audit("node.update", {
@@ -37,7 +38,7 @@ export const updateNode = userRoute(
 );
 
 export const deleteNode = userRoute(
-  { method: "DELETE", path: PATH },
+  { method: "DELETE", path: PATH, needs: "admin" },
   async (call, user, { store, clock }) => {
     const id = call.param("id");
     const audit = call.audit("node.remove", { subject: id });
@@ -56,6 +57,9 @@ function found<T>(node: T | undefined, id: string): T {
   });
 }
 
+/** For so long after a copy of it was heard a node is shown as one that has a copy. */
+const CLONED_MS = 3_600_000;
+
 const toApi = (node: Node, now: number): ApiNode => ({
   id: node.id,
   name: node.name,
@@ -66,4 +70,13 @@ const toApi = (node: Node, now: number): ApiNode => ({
   last_seen: Math.floor(node.lastSeenAt / 1000),
   created_at: Math.floor(node.createdAt / 1000),
   online: isOnline(node.lastSeenAt, now),
+  revocations: node.revocations
+    ? {
+      version: node.revocations.version,
+      age_seconds: Math.floor(Math.max(0, now - node.revocations.signedAt) / 1000),
+      stale: isStale(node.revocations.signedAt, now),
+    }
+    : null,
+  ...(node.clonedAt !== undefined && now - node.clonedAt < CLONED_MS && { cloned: true }),
+  ...(node.ephemeralMs !== undefined && { ephemeral_seconds: node.ephemeralMs / 1000 }),
 });

@@ -21,7 +21,7 @@ import { caChain, caLines } from "./whoami.ts";
 export const register = enrollRoute(
   { method: "POST", path: "/v1/nodes/register", body: RegisterRequest },
   async (call, control) => {
-    const { store, clock, loopback } = control;
+    const { store, clock, loopback, revocationLists } = control;
     const { enroll_token, proof, name, addr, os, arch } = call.body;
     if (proof === undefined) throw outdated(call.origin);
     const hostKey = parseKeyLine(call.body.host_pubkey);
@@ -58,6 +58,8 @@ export const register = enrollRoute(
     const enrolled = { ...node, hostKey: authorizedLine(hostKey) };
     const hostCert = await issueHostCert(enrolled, call, ca, control);
     log("control").info("node enrolled", { node: node.id, name, addr, tags: node.tags });
+    // a new node knows from its first connection on what is revoked
+    const { version } = await store.revocations(node.accountId);
     const keys = caLines(pinned ?? ca.pair);
     const body: RegisterAnswer = {
       node_id: node.id,
@@ -67,6 +69,7 @@ export const register = enrollRoute(
       ...keys,
       ...caChain(ca),
       account_id: node.accountId,
+      revocation_list: await revocationLists.signed(node.accountId, version),
       tags: [...node.tags],
     };
     return { status: 201, body };

@@ -2,23 +2,28 @@ import type { Session as ApiSession } from "../../api/sessions.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
 import type { Session } from "../../store/store.ts";
+import { requireJudged } from "../allow.ts";
+import { judgeSessions } from "../find_node.ts";
 import { isOnline } from "../resolve.ts";
 import { userRoute } from "../route.ts";
 
-/** The caller's own. */
+/** The caller's own, where he may use them. */
 export const listSessions = userRoute(
-  { method: "GET", path: "/v1/sessions" },
+  { method: "GET", path: "/v1/sessions", needs: "run" },
   async (_call, user, { store, clock }) => {
-    const sessions = await store.sessions(user);
-    return { status: 200, body: { sessions: sessions.map((one) => toApi(one, clock.now())) } };
+    const judged = await judgeSessions(user, { store });
+    const open = (await store.sessions(user)).filter((one) => judged(one).decision.allowed);
+    return { status: 200, body: { sessions: open.map((one) => toApi(one, clock.now())) } };
   },
 );
 
 /** Unbinds it, and has its node end it; `?ended=true` says that the caller has ended it there already. */
 export const deleteSession = userRoute(
-  { method: "DELETE", path: "/v1/sessions/:id" },
+  { method: "DELETE", path: "/v1/sessions/:id", needs: "run" },
   async (call, user, { store, clock }) => {
     const name = call.param("id"), ended = call.query("ended") === "true";
+    const session = (await store.sessions(user)).find((one) => one.name === name);
+    if (session) requireJudged(user, (await judgeSessions(user, { store }))(session));
     const audit = call.audit("session.unbind", { subject: name, detail: { ended } });
     if (!await store.unbindSession(user, name, { ended, now: clock.now() }, audit)) {
       throw new OpenboxError("not_found", `you have no session ${JSON.stringify(name)}`, {

@@ -3,13 +3,18 @@ import type { Route } from "../route.ts";
 import { listAudit, verifyAudit } from "./audit.ts";
 import { getCa, rotateCa, sealCa, unsealCa } from "./ca.ts";
 import { dispatch } from "./dispatch.ts";
-import { createEnrollToken } from "./enroll_tokens.ts";
+import { can } from "./can.ts";
+import { createEnrollToken, deleteEnrollToken, listEnrollTokens } from "./enroll_tokens.ts";
 import { health, root } from "./health.ts";
 import { heartbeat } from "./heartbeat.ts";
 import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
 import { reportRuns } from "./run_events.ts";
 import { register } from "./register.ts";
+import { listRevocations, revoke, takeBackRevocations } from "./revocations.ts";
+import { createRule, deleteRule, listRules } from "./rules.ts";
 import { deleteSession, listSessions } from "./sessions.ts";
+import { createToken, deleteToken, listTokens } from "./tokens.ts";
+import { createUser, deleteUser, listUsers } from "./users.ts";
 import { whoami } from "./whoami.ts";
 
 export const ROUTES: readonly Route[] = [
@@ -23,8 +28,23 @@ export const ROUTES: readonly Route[] = [
   listSessions,
   deleteSession,
   createEnrollToken,
+  listEnrollTokens,
+  deleteEnrollToken,
+  listUsers,
+  createUser,
+  deleteUser,
+  listTokens,
+  createToken,
+  deleteToken,
+  listRules,
+  createRule,
+  deleteRule,
+  can,
   register,
   heartbeat,
+  takeBackRevocations,
+  revoke,
+  listRevocations,
   reportRuns,
   dispatch,
   getCa,

@@ -5,7 +5,7 @@ import type { CaNow } from "../ca.ts";
 import { userRoute } from "../route.ts";
 
 export const whoami = userRoute(
-  { method: "GET", path: "/v1/whoami" },
+  { method: "GET", path: "/v1/whoami", needs: "self" },
   async (call, user, { ca, store }) => {
     // what openbox login asks first, and nobody asks often
     await store.recordAudit([call.audit("login")]);

@@ -21,6 +21,7 @@ async function decide(
   return authenticate({ username, certificate, remoteAddress: "10.0.0.9" }, {
     clock: new FakeClock(NOW + aheadMs),
     node: { state: await aState(options.state), clockAheadMs: told ? aheadMs : undefined },
+    revocations: { refusal: () => undefined },
   });
 }
 

@@ -2,6 +2,10 @@ import assert from "node:assert/strict";
 import * as v from "valibot";
 import { beat, reportSessions } from "../../../src/agent/heartbeat.ts";
 import type { NodeState } from "../../../src/agent/state.ts";
+import type { HeldRevocationsAnswer, SignedStatement } from "../../../src/api/revocations.ts";
+import type { RevokedEntry } from "../../../src/client/revocation_list.ts";
+import { ControlError } from "../../../src/client/control_client.ts";
+import type { Revocations } from "../../../src/agent/revocations.ts";
 import { type HeartbeatAnswer, HeartbeatRequest } from "../../../src/api/heartbeat.ts";
 import { keysFingerprint, signCaChange } from "../../../src/ca/trust.ts";
 import { generateCaKeys } from "../../../src/ca/keys.ts";
@@ -12,6 +16,8 @@ import type { SessionKey, SessionState } from "../../../src/session/table.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { fakeHost } from "../../fakes/host.ts";
 import { aState, CA, hostCertLine, NODE_ID, NOW } from "./world.ts";
+
+const list = (payload: string): SignedStatement => ({ payload, certificate: "c", signature: "s" });
 
 type Answer = HeartbeatAnswer | OpenboxError;
 
@@ -24,6 +30,16 @@ interface World {
   readonly answers: ((now: number) => Answer | Promise<Answer>)[];
   /** Moves time by `ms` and lets what is due happen. */
   pass(ms: number): Promise<void>;
+  /** What the node holds, and what became of lists that came. */
+  readonly revocations: {
+    held: { version: number; issuedAt: number } | undefined;
+    readonly statement: SignedStatement | undefined;
+    /** The lists that came, by their payload; of "bad" nothing is believed. */
+    readonly taken: string[];
+    readonly revoked: RevokedEntry[];
+    /** What the control plane answers to a list that is given back. */
+    giveBack(): Promise<HeldRevocationsAnswer>;
+  };
   /** What the node has, and what it was told to end. */
   readonly sessions: { states: SessionState[]; readonly ended: SessionKey[]; change(): void };
   readonly ended: Promise<void>;
@@ -60,6 +76,18 @@ async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Pro
       return Promise.resolve(true);
     },
   };
+  const revocations: World["revocations"] & Pick<Revocations, "take"> = {
+    held: undefined,
+    statement: list("held"),
+    taken: [],
+    revoked: [],
+    giveBack: () => Promise.reject(new Error("nobody asked")),
+    take({ payload }) {
+      if (payload === "bad") return Promise.reject(new OpenboxError("cert_refused", "bad list"));
+      revocations.taken.push(payload);
+      return Promise.resolve([{ kind: "token", id: payload, issuedBefore: undefined }]);
+    },
+  };
   const ended = beat({
     clock,
     bootId: "boot_1",
@@ -67,7 +95,13 @@ async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Pro
     addr: () => Promise.resolve("10.0.0.4:7600"),
     random: () => random,
     sessions,
+    revocations,
+    onRevoked(added) {
+      revocations.revoked.push(...added);
+      return Promise.resolve();
+    },
     control: {
+      giveBackRevocations: () => revocations.giveBack(),
       async heartbeat(request) {
         requests.push(request);
         const fine = { server_time: clock.now() / 1000, revocations: [] };
@@ -90,6 +124,7 @@ async function inWorld(body: (world: World) => Promise<void>, random = 0.5): Pro
     node,
     answers,
     sessions,
+    revocations,
     ended,
     stop,
     async pass(ms) {
@@ -347,4 +382,65 @@ Deno.test("a control plane that changes something with each answer does not make
     assert.equal(requests.length, 1 + 4);
     await pass(29_000);
     assert.equal(requests.length, 1 + 4);
+  }));
+
+Deno.test("CERT-16: a beat names the list that is held, and what comes is believed and carried out", () =>
+  inWorld(async ({ answers, requests, revocations, pass, clock }) => {
+    assert.equal(requests[0]!.revocations_version, undefined, "none is held");
+    revocations.held = { version: 7, issuedAt: NOW };
+    answers.push(() => ({
+      server_time: clock.now() / 1000,
+      revocations: [],
+      revocation_list: list("new"),
+    }));
+    await pass(30_000);
+    const { revocations_version, revocations_issued_at } = requests[1]!;
+    assert.deepEqual([revocations_version, revocations_issued_at], [7, NOW / 1000]);
+    assert.deepEqual(revocations.taken, ["new"]);
+    assert.deepEqual(revocations.revoked.map(({ id }) => id), ["new"]);
+  }));
+
+Deno.test("CERT-17: a list that cannot be believed is said, and the beats go on", () =>
+  inWorld(async ({ answers, requests, revocations, pass, logged, clock }) => {
+    answers.push(() => ({
+      server_time: clock.now() / 1000,
+      revocations: [],
+      revocation_list: list("bad"),
+    }));
+    await pass(30_000);
+    assert.deepEqual(revocations.taken, []);
+    assert.ok((await logged()).some((line) => line.includes("bad list")));
+    await pass(2_000);
+    assert.equal(requests.length, 3, "it asks again soon");
+  }));
+
+const forgot = (now: number) => ({
+  server_time: now / 1000,
+  revocations: [],
+  send_revocations: true,
+});
+
+Deno.test("STO-8: a control plane that forgot the list gets it back, and its answer is believed", () =>
+  inWorld(async ({ answers, requests, revocations, pass }) => {
+    revocations.held = { version: 7, issuedAt: NOW };
+    revocations.giveBack = () => Promise.resolve({ revocation_list: list("merged") });
+    answers.push(forgot);
+    await pass(30_000);
+    assert.deepEqual(revocations.taken, ["merged"]);
+    assert.equal(requests.length, 2);
+  }));
+
+Deno.test("STO-8: where it does not take it, the node asks as one that holds none, and judges what comes", () =>
+  inWorld(async ({ answers, requests, revocations, pass, clock }) => {
+    revocations.held = { version: 7, issuedAt: NOW };
+    revocations.giveBack = () =>
+      Promise.reject(new ControlError("cert_refused", "by another CA", { status: 403 }));
+    answers.push(forgot, () => ({
+      server_time: clock.now() / 1000,
+      revocations: [],
+      revocation_list: list("its own"),
+    }));
+    await pass(30_000);
+    assert.deepEqual(requests.map((one) => one.revocations_version), [undefined, 7, undefined]);
+    assert.deepEqual(revocations.taken, ["its own"]);
   }));

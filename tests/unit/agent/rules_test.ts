@@ -18,6 +18,8 @@ Deno.test("without a file ordinary work goes on, and nothing of the node is give
     gpus: true,
     trees: ["/var/lib/machines"],
     untrusted: false,
+    revocation: "hard",
+    onRevoke: "kill",
     toldCommand: "program",
   });
   await Deno.remove(dir);
@@ -33,6 +35,8 @@ Deno.test("every key is read", () => {
       mounts = ["/srv/data", "/srv/ref/:ro"]
       nets = ["none", "host"]
       gpus = false
+      revocation = "soft"
+      on_revoke = "keep"
       [caps]
       memory = "4g"
       cpus = 1.5
@@ -59,6 +63,8 @@ Deno.test("every key is read", () => {
       gpus: false,
       trees: ["/srv/trees"],
       untrusted: true,
+      revocation: "soft",
+      onRevoke: "keep",
       toldCommand: "hash",
     },
   );

@@ -20,6 +20,7 @@ Deno.test("without flags and variables nothing is said", async () => {
     agentDir: "/box/agent",
     statePath: "/box/agent/agent.json",
     sessionsDir: "/box/agent/sessions",
+    revocationsPath: "/box/agent/revocations.json",
     runsPath: "/box/agent/runs.jsonl",
     rules: parseAgentRules("", "/box/agent/agent.toml"),
     server: undefined,

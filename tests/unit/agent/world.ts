@@ -43,6 +43,7 @@ export async function aState(change: Partial<NodeState> = {}): Promise<NodeState
     insecureHttp: false,
     tlsCa: undefined,
     removed: false,
+    revocationsFloor: undefined,
     ...change,
   };
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { verifyHostCert } from "../../../src/ca/verifier.ts";
 import { newNodeToken } from "../../../src/ids.ts";
+import { Secret } from "../../../src/secret.ts";
 import { parseCertificate, parseCertificateLine } from "../../../src/ssh/certificate.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { IN_MEMORY, openSqliteStore } from "../../../src/store/sqlite.ts";
@@ -20,7 +21,8 @@ Deno.test("a beat makes a node online for 90 seconds, and tells the time", async
   const node = await world.enroll({ online: false });
   assert.equal((await show(world, node)).online, false);
   const reply = await beat(world, node, { version: "0.1.0", load: [0.1, 0.2, 0.3], new_field: 1 });
-  assert.deepEqual(reply.body, { server_time: clock.now() / 1000, revocations: [] });
+  const { revocation_list: _list, ...rest } = reply.body;
+  assert.deepEqual(rest, { server_time: clock.now() / 1000, revocations: [] });
   assert.equal((await show(world, node)).last_seen, clock.now() / 1000);
   clock.advance(90_000);
   assert.equal((await show(world, node)).online, true);
@@ -76,6 +78,41 @@ function watched(store: Store, writes: string[]): Store {
   });
 }
 
+Deno.test("ENR-14: of two machines with one state the newest is refused, and both are flagged", async () => {
+  const clock = new FakeClock();
+  await using world = await startWorld({ clock });
+  const node = await world.enroll();
+  const from = (boot_id: string, port: number) =>
+    beat(world, node, { boot_id, addr: `10.0.0.1:${port}` });
+  assert.equal((await from("boot_a", 1)).status, 200);
+  assert.equal((await from("boot_b", 2)).status, 200, "started again, as it seems");
+  assert.equal((await from("boot_a", 1)).status, 200, "a beat that was under way meanwhile");
+  assert.equal((await from("boot_b", 2)).status, 200);
+  assert.equal((await show(world, node)).cloned, undefined);
+  clock.advance(30_000);
+  assert.equal((await from("boot_a", 1)).status, 200, "the one that was there before");
+  for (let i = 0; i < 3; i++) {
+    assertRefused(await from("boot_b", 2), 403, "node_cloned");
+    assert.equal((await from("boot_a", 1)).status, 200);
+  }
+  const shown = await show(world, node);
+  assert.deepEqual([shown.cloned, shown.addr], [true, "10.0.0.1:1"]);
+  clock.advance(3_600_000);
+  await from("boot_a", 1);
+  assert.equal((await show(world, node)).cloned, undefined, "it was not heard for an hour");
+  assertRefused(await from("boot_b", 2), 403, "node_cloned");
+  assert.equal((await show(world, node)).cloned, true);
+});
+
+Deno.test("ENR-14: an agent that is started again, and again, is no copy", async () => {
+  await using world = await startWorld();
+  const node = await world.enroll();
+  for (const boot_id of ["boot_a", "boot_b", "boot_b", "boot_c", "boot_d"]) {
+    assert.equal((await beat(world, node, { boot_id })).status, 200);
+  }
+  assert.equal((await show(world, node)).cloned, undefined);
+});
+
 Deno.test("ENR-7: the agent of a removed node is told so, whatever it sends", async () => {
   await using world = await startWorld();
   const node = await world.enroll();
@@ -114,17 +151,8 @@ Deno.test("an address that was allowed when it came stays, though it would be re
     env: { OPENBOX_ADDR: "0.0.0.0:0", OPENBOX_INSECURE_HTTP: "1" },
   });
   const node = await world.enroll({ addr: "10.0.0.4:7600", online: false });
-  const enrolled = (await store.nodes(world.user.accountId, {}))[0]!;
   await store.recordBeat(
-    {
-      ...enrolled,
-      hostKey: "",
-      version: undefined,
-      bootId: undefined,
-      hostCert: undefined,
-      storedSeenAt: 0,
-      deletedAt: undefined,
-    },
+    (await store.nodeByToken(new Secret(node.token)))!,
     { addr: "127.0.0.1:7600", version: undefined, bootId: undefined, now: 0 },
   );
   assert.equal((await beat(world, node, { addr: "127.0.0.1:7600" })).status, 200);

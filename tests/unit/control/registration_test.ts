@@ -3,6 +3,7 @@ import { verifyHostCert } from "../../../src/ca/verifier.ts";
 import { parseEnrollToken, signEnrollProof } from "../../../src/ca/enroll_proof.ts";
 import { authorizedLine, fingerprint, generateKey } from "../../../src/ssh/key.ts";
 import { parseCertificate, parseCertificateLine } from "../../../src/ssh/certificate.ts";
+import { tokenOf } from "./access_world.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { assertRefused, CA, registration, type Reply, startWorld, type World } from "./world.ts";
 
@@ -51,6 +52,7 @@ Deno.test("a token, a registration and the node that comes of it", async () => {
     last_seen: 0,
     created_at: clock.now() / 1000,
     online: false,
+    revocations: null,
   }]);
 });
 
@@ -164,6 +166,69 @@ Deno.test("ENR-5: a token's life is clamped or refused, and said", async () => {
   for (const ttl of ["-5", "0", "9223372036854775807", '"1e9"', "1.5", "1e400", "true", "[]"]) {
     assertRefused(await make(`{"ttl_seconds":${ttl}}`), 400, "bad_request");
   }
+});
+
+Deno.test("ENR-5: a token for several nodes lives a month at most, and says so", async () => {
+  const clock = new FakeClock();
+  await using world = await startWorld({ clock });
+  const make = (body: unknown) =>
+    world.call("POST", "/v1/enroll-tokens", { token: world.token, body });
+  const life = async (body: unknown) => (await make(body)).body.expires_at - clock.now() / 1000;
+  assert.equal(await life({ reusable: 2, ttl_seconds: 1e9 }), 30 * 86_400);
+  assert.equal(await life({ reusable: 2 }), 900);
+  assert.equal(await life({ reusable: 1, ttl_seconds: 1e9 }), 86_400);
+  for (const reusable of ["0", "-1", "1001", "1.5", '"2"', "null", "1e400"]) {
+    assertRefused(await make(`{"reusable":${reusable}}`), 400, "bad_request");
+  }
+  for (const ephemeral of ["0", "119", "2592001", "1.5", '"10m"']) {
+    assertRefused(await make(`{"ephemeral_seconds":${ephemeral}}`), 400, "bad_request");
+  }
+});
+
+Deno.test("ENR-1: a token for three nodes makes three, with its tags, and is used up then", async () => {
+  await using world = await startWorld();
+  const token = await enrollToken(world, { reusable: 3, tags: ["ci"], ephemeral_seconds: 600 });
+  const replies = await Promise.all(
+    Array.from({ length: 20 }, () => register(world, registration(token))),
+  );
+  const made = replies.filter(({ status }) => status === 201);
+  assert.equal(made.length, 3);
+  for (const { body } of made) assert.deepEqual(body.tags, ["ci"]);
+  for (const reply of replies.filter(({ status }) => status !== 201)) {
+    assertRefused(reply, 401, "enroll_token_used");
+    assert.match(reply.body.error, /it enrolls 3 nodes/);
+  }
+  const { nodes } = (await world.call("GET", "/v1/nodes", { token: world.token })).body;
+  assert.deepEqual(nodes.map((node: { ephemeral_seconds: number }) => node.ephemeral_seconds), [
+    600,
+    600,
+    600,
+  ]);
+});
+
+Deno.test("ENR-11: who may make nodes of some tags only makes no others, and sees no others", async () => {
+  await using world = await startWorld();
+  const { token } = await tokenOf(world, "robot", { rules: ["enroll:tag=ci,tag=lab"] });
+  const make = (tags: readonly string[]) =>
+    world.call("POST", "/v1/enroll-tokens", { token, body: { tags } });
+  for (const tags of [["prod"], ["ci", "prod"], []]) {
+    assertRefused(await make(tags), 403, "not_allowed");
+  }
+  const mine = (await make(["ci"])).body;
+  const key = generateKey();
+  const reply = await register(world, { ...registration(mine.token, key), tags: ["ci", "prod"] });
+  assert.deepEqual(reply.body.tags, ["ci"]);
+  const other = (await world.call("POST", "/v1/enroll-tokens", {
+    token: world.token,
+    body: { tags: ["prod"] },
+  })).body;
+  const more = (await make(["lab"])).body;
+  const listed = (await world.call("GET", "/v1/enroll-tokens", { token })).body.enroll_tokens;
+  assert.deepEqual(listed.map(({ id }: { id: string }) => id), [more.id], "the used one is gone");
+  const remove = (id: string) => world.call("DELETE", `/v1/enroll-tokens/${id}`, { token });
+  assertRefused(await remove(other.id), 403, "not_allowed");
+  assertRefused(await remove(mine.id), 404, "not_found");
+  assert.equal((await remove(more.id)).status, 204);
 });
 
 Deno.test("ENR-10: a node's address must be one that others can be sent to", async () => {

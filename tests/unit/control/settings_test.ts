@@ -21,6 +21,7 @@ Deno.test("nothing said: loopback, plain, and files in the home", () => {
     database: { kind: "home", path: "/home/me/.openbox/control/openbox.db" },
     ca: { kind: "home", path: "/home/me/.openbox/control/ca_key" },
     caPassphrase: undefined,
+    operationsKey: { kind: "file", path: "/home/me/.openbox/control/operations_key" },
     tls: undefined,
     insecureHttp: false,
     bootstrap: {

@@ -106,6 +106,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     await store.addUserToken(user, {
       token: new Secret(token),
       name: "test",
+      scopes: "all",
       createdAt: clock.now(),
       expiresAt: clock.now() + 3600_000,
     }, ENTRY);

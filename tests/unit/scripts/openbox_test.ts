@@ -117,6 +117,11 @@ Deno.test("the CLI writes only in its home and starts only stty, also where a co
   const { flags } = await call(["-t", "x", "control"], { env: { HOME: "/home/me" } });
   assert.equal(value(flags, "--allow-write"), "/home/me/.openbox");
   assert.equal(value(flags, "--allow-run"), "/bin/stty");
+  const env = { HOME: "/home/me" };
+  const made = await call(["token", "create", "--out", "/tmp/a b"], { env });
+  assert.equal(value(made.flags, "--allow-write"), "/home/me/.openbox,/tmp/a b");
+  const other = await call(["-t", "x", "token", "create", "--out=/etc/passwd"], { env });
+  assert.equal(value(other.flags, "--allow-write"), "/home/me/.openbox");
   assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run$|ffi))/.test(flag)));
 });
 

@@ -71,3 +71,40 @@ Deno.test("every table of ours names the account of its rows", async () => {
     assert.ok(columns.some(({ name }) => name === "account_id"), String(table));
   }
 });
+
+Deno.test("who was there before keeps what he could do, and the first user may say who else", async () => {
+  await using it = memory();
+  const before = MIGRATIONS.filter(({ name }) => name < "004");
+  await migrate(it.db, 1, before);
+  it.raw.exec(`
+    insert into accounts values ('acc_1', 1), ('acc_2', 1);
+    insert into users (id, account_id, name, created_at) values
+      ('usr_b', 'acc_1', 'b', 5), ('usr_a', 'acc_1', 'a', 5), ('usr_c', 'acc_1', 'c', 4),
+      ('usr_d', 'acc_2', 'd', 9);
+    insert into user_tokens (id, account_id, user_id, name, hash, created_at, expires_at) values
+      ('tok_1', 'acc_1', 'usr_a', 'old', x'00', 1, 2);
+    insert into enroll_tokens
+      (id, account_id, hash, tags, created_by, created_at, expires_at, used_at) values
+      ('tok_2', 'acc_1', x'01', '[]', 'usr_a', 1, 2, null),
+      ('tok_3', 'acc_1', x'02', '[]', 'usr_a', 1, 2, 1);
+  `);
+  await migrate(it.db, 2, MIGRATIONS);
+  const rules = it.raw.prepare(
+    "select account_id as a, user_id as u, name as n, grant_text as g from rules order by u, n",
+  ).all().map(({ a, u, n, g }) => `${a} ${u} ${n} ${g}`);
+  assert.deepEqual(rules, [
+    "acc_1 usr_a read read",
+    "acc_1 usr_a run run",
+    "acc_1 usr_b read read",
+    "acc_1 usr_b run run",
+    "acc_1 usr_c admin admin",
+    "acc_1 usr_c read read",
+    "acc_1 usr_c run run",
+    "acc_2 usr_d admin admin",
+    "acc_2 usr_d read read",
+    "acc_2 usr_d run run",
+  ]);
+  assert.equal(it.raw.prepare("select scopes from user_tokens").get()?.scopes, null);
+  const left = it.raw.prepare("select uses_left from enroll_tokens order by id").all();
+  assert.deepEqual(left.map(({ uses_left }) => uses_left), [1, 0]);
+});
