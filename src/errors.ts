@@ -36,6 +36,7 @@ export const CODES = {
   scope: [403, NOT_ALLOWED],
   not_allowed: [403, NOT_ALLOWED],
   insecure_http: [403, NOT_ALLOWED],
+  cross_site: [403, NOT_ALLOWED],
   enroll_token_invalid: [401, NOT_ALLOWED],
   enroll_token_used: [401, NOT_ALLOWED],
   key_proof: [401, NOT_ALLOWED],

@@ -1,11 +1,13 @@
 /**
  * The log of a service: one line an event on stderr, text for a person at a terminal, JSON elsewhere.
- * Values are escaped, so that nothing a peer sent can forge a line; `Secret` values print as `[secret]`.
+ * Values are escaped, so that nothing a peer sent can forge a line; what of them may be shown is said in
+ * log_value.ts.
  */
 import { configure, dispose, getLogger, type Logger, type LogRecord } from "@logtape/logtape";
 import { utf8 } from "./bytes.ts";
 import { escape } from "./escape.ts";
 import type { Host } from "./host.ts";
+import { toLogValue } from "./log_value.ts";
 
 export type { Logger };
 
@@ -67,7 +69,8 @@ function gatherLines({ stderr }: Host): { add(line: string): void; flush(): Prom
   const flush = () => {
     clearTimeout(timer);
     timer = undefined;
-    return writing ??= write();
+    if (!writing && waiting !== "") writing = write();
+    return writing ?? Promise.resolve();
   };
   return {
     add(line) {
@@ -82,33 +85,31 @@ function gatherLines({ stderr }: Host): { add(line: string): void; flush(): Prom
 }
 
 const message = (record: LogRecord): string =>
-  record.message.map((part) => typeof part === "string" ? part : plain(part)).join("");
+  plain(record.message.map((part) => typeof part === "string" ? part : plain(part)).join(""));
 
 function jsonLine(record: LogRecord): string {
   const { properties, timestamp, level, category } = record;
-  const fields = Object.fromEntries(
-    Object.entries(properties).map((
-      [key, value],
-    ) => [key, value instanceof Error ? value.message : value]),
-  );
-  const head = {
+  const line = {
     time: new Date(timestamp).toISOString(),
     level,
     part: category.slice(1).join("."),
+    message: message(record),
+    ...toLogValue(properties) as object,
   };
-  return JSON.stringify({ ...head, message: message(record), ...fields }) + "\n";
+  // JSON leaves direction marks and the like as they are; as escapes they mean the same
+  return escape(JSON.stringify(line)) + "\n";
 }
 
 function textLine(record: LogRecord): string {
   const fields = Object.entries(record.properties).map(([key, value]) => ` ${key}=${plain(value)}`);
   const time = new Date(record.timestamp).toISOString().slice(11, 19);
+  const text = `${message(record)}${fields.join("")}`;
   return `${time} ${record.level.padEnd(7)} ${record.category.slice(1).join(".")}: ${
-    escape(message(record))
-  }${fields.join("")}\n`;
+    escape(text)
+  }\n`;
 }
 
 function plain(value: unknown): string {
-  if (value instanceof Error) return escape(value.message);
-  if (typeof value === "string") return escape(value);
-  return escape(JSON.stringify(value) ?? String(value));
+  const shown = toLogValue(value);
+  return typeof shown === "string" ? shown : JSON.stringify(shown);
 }

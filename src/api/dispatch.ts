@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { isLogin } from "../names.ts";
+import { LOGIN } from "../names.ts";
 import { caRotations } from "./ca.ts";
 import { keyLine, nameText } from "./fields.ts";
 
@@ -18,7 +18,7 @@ export const DispatchRequest = v.object({
   isolation: v.optional(v.pipe(v.string(), v.maxLength(4096))),
   /** A user of the node's system; empty for none. */
   login: v.optional(v.union(
-    [v.literal(""), v.pipe(v.string(), v.check(isLogin))],
+    [v.literal(""), v.pipe(v.string(), v.regex(LOGIN))],
     "invalid login: 1 to 32 of A-Z a-z 0-9 . _ -, beginning with a letter or _",
   )),
 });

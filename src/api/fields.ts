@@ -1,19 +1,19 @@
 /** The fields that several resources share, and the limits on them. */
 import * as v from "valibot";
-import { isName } from "../names.ts";
+import { NAME } from "../names.ts";
 
 /** A node's name, a session's or a tag: never empty, never beginning like a flag, nothing a shell or a page would read. */
 export const nameText = (what: string) =>
   v.pipe(
     v.string(),
-    v.check(
-      isName,
+    v.regex(
+      NAME,
       `invalid ${what}: 1 to 64 of A-Z a-z 0-9 . _ -, not beginning with -`,
     ),
   );
 
 /** The user's name for a session, in the one form that no reader folds or splits. */
-export const isSessionName = isName;
+export const isSessionName = (name: string): boolean => NAME.test(name);
 
 const MAX_TAGS = 64;
 
@@ -34,7 +34,12 @@ export const idText = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
 export const addressText = v.pipe(v.string(), v.minLength(3), v.maxLength(255));
 
 /** A key or certificate in authorized_keys form, one line. */
-export const keyLine = v.pipe(v.string(), v.minLength(1), v.maxLength(16384));
+export const keyLine = v.pipe(
+  v.string(),
+  v.minLength(1),
+  v.maxLength(16384),
+  v.examples(["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIPVG4cCXLeJFNTD8dRX2clRuXkeBL6pHMvR9BMPhHwy"]),
+);
 
 export const os = v.picklist(["linux", "darwin"]);
 export const arch = v.picklist(["amd64", "arm64"]);

@@ -5,14 +5,16 @@ export const MAX_RUN_EVENTS = 100;
 
 const short = v.pipe(v.string(), v.maxLength(128));
 const whole = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+/** Epoch milliseconds, as far as a Date reaches. */
+const instant = v.pipe(whole, v.maxValue(8.64e15));
 
 /** A run began on the node. What of its command is told is the node's owner's to say. */
 const RunStarted = v.object({
   kind: v.literal("start"),
   /** Rises with each event of a spool. */
   n: whole,
-  /** Epoch milliseconds by the node's clock. */
-  at_ms: whole,
+  /** By the node's clock. */
+  at_ms: instant,
   run_id: v.nullable(short),
   user_id: short,
   /** Of the certificate, decimal. */
@@ -29,7 +31,7 @@ const RunStarted = v.object({
 const RunEnded = v.object({
   kind: v.literal("end"),
   n: whole,
-  at_ms: whole,
+  at_ms: instant,
   /** The `n` of its start. */
   start: whole,
   run_id: v.nullable(short),
@@ -42,7 +44,7 @@ const RunEnded = v.object({
   duration_ms: v.nullable(whole),
 });
 /** So many events were not kept, while the control plane did not answer for too long. */
-const RunGap = v.object({ kind: v.literal("gap"), n: whole, at_ms: whole, dropped: whole });
+const RunGap = v.object({ kind: v.literal("gap"), n: whole, at_ms: instant, dropped: whole });
 
 export const RunEvent = v.variant("kind", [RunStarted, RunEnded, RunGap]);
 export type RunEvent = v.InferOutput<typeof RunEvent>;

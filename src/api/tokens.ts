@@ -5,7 +5,7 @@ const DAY = 86_400;
 /** How long a user token may live; `standard` unless said. */
 export const TOKEN_TTL_SECONDS = { min: 60, standard: 90 * DAY, max: 365 * DAY } as const;
 
-const MAX_SCOPES = 64;
+const MAX_SCOPES = 16;
 
 /** POST /v1/tokens */
 export const NewToken = v.object({

@@ -506,7 +506,8 @@ const control = command<ControlFlags>({
 
 Examples:
   openbox control
-  openbox control --addr :8443 --tls-cert cert.pem --tls-key key.pem --url https://box.example.com`,
+  openbox control --addr :8443 --tls-cert cert.pem --tls-key key.pem --url https://box.example.com
+  openbox control --addr :8080 --behind-proxy 10.0.0.4 --url https://box.example.com`,
   parameters: {
     flags: {
       addr: textFlag("ADDR", "Listen there (default 127.0.0.1:8080; PORT after OPENBOX_ADDR)"),
@@ -523,6 +524,10 @@ Examples:
       tlsCert: textFlag("FILE", "Serve HTTPS with this certificate, PEM"),
       tlsKey: textFlag("FILE", "The key of --tls-cert, PEM"),
       insecureHttp: switchFlag("Serve plain HTTP to other machines"),
+      behindProxy: textFlag(
+        "ADDR",
+        "Believe X-Forwarded-… of proxies there; networks as 10.0.0.0/8, several with commas",
+      ),
       bootstrapTokenFile: textFlag("FILE", "The first user's token (or OPENBOX_BOOTSTRAP_TOKEN)"),
       printBootstrapToken: switchFlag("Print the first user's token where there is only a log"),
       newToken: textFlag(
@@ -530,6 +535,7 @@ Examples:
         "Make a token for this user and end; the control plane is stopped",
       ),
       dispatchLimit: textFlag("N", "Dispatches a second of one user; twice as many at once"),
+      sourceLimit: textFlag("N", "Requests a second of one address; twice as many at once"),
     },
   },
   load: async () => (await import("./commands/control.ts")).control,

@@ -6,10 +6,12 @@ import { type Code, httpStatus, OpenboxError, toOpenboxError } from "../errors.t
 import { newRequestId } from "../ids.ts";
 import { log } from "../log.ts";
 import { sourceOf } from "../ssh/admission.ts";
-import { isAllowedHost, splitOrigin } from "./host_policy.ts";
+import { isLoopback } from "../transport/address.ts";
+import { type Arrival, readArrival } from "./forwarded.ts";
+import { isAllowedHost, isFromForeignPage } from "./host_policy.ts";
 import { TooMany } from "./rate_limit.ts";
 import { readJsonBody } from "./request_body.ts";
-import type { Caller, Control, ControlRequest, Route } from "./route.ts";
+import type { Caller, ContentType, Control, ControlRequest, Route } from "./route.ts";
 import { ROUTES } from "./routes/table.ts";
 
 interface Env {
@@ -23,37 +25,81 @@ export type App = Hono<Env>;
 export function createApp(control: Control, routes: readonly Route[] = ROUTES): App {
   const app = new Hono<Env>();
   for (const route of routes) {
-    app.on(route.method, route.path, async (c) => {
-      const { origin, hostname } = splitOrigin(c.req.url);
-      requireAllowedHost(hostname, control);
-      c.set("route", `${route.method} ${route.path}`);
-      return respond(c, await route.answer(controlRequest(c, origin), control));
-    });
+    app.on(route.method, route.path, (c) =>
+      answered(c, route, control, async (arrival) => {
+        requireAllowedHosts(arrival, control, route);
+        requireSecureWay(arrival, control, route);
+        requireOwnPage(c, arrival, control);
+        const { status, body } = await route.answer(controlRequest(c, arrival), control);
+        const declared = route.answers[status];
+        const type = typeof declared === "string" ? declared : undefined;
+        return respond(c, arrival, { status, body, type });
+      }));
   }
-  app.notFound((c) => {
-    requireAllowedHost(splitOrigin(c.req.url).hostname, control);
-    const elsewhere = routes.filter((route) => isPath(route.path, c.req.path));
-    if (elsewhere.length === 0) {
-      throw new OpenboxError("not_found", `no such call: ${c.req.path.slice(0, 200)}`);
-    }
-    const error = new OpenboxError(
-      "method_not_allowed",
-      `${c.req.path} does not take ${c.req.method}`,
-    );
-    return respondError(c, error, { allow: elsewhere.map(({ method }) => method).join(", ") });
-  });
-  app.onError((error, c) => {
-    const failure = counted(error, c, control);
-    recordDenial(failure, c, control);
-    return respondError(c, failure);
-  });
+  app.notFound((c) =>
+    answered(c, undefined, control, (arrival) => {
+      requireAllowedHosts(arrival, control);
+      const fitting = routes.filter((route) => isPath(route.path, c.req.path));
+      const exact = fitting.filter(({ path }) => path === c.req.path);
+      const elsewhere = exact.length > 0 ? exact : fitting;
+      if (elsewhere.length === 0) {
+        throw new OpenboxError("not_found", `no such call: ${c.req.path.slice(0, 200)}`);
+      }
+      throw new WrongMethod(
+        `${c.req.path} does not take ${c.req.method}`,
+        elsewhere.map(({ method }) => method),
+      );
+    })
+  );
   return app;
 }
 
-function controlRequest(c: ControlContext, origin: string): ControlRequest {
+class WrongMethod extends OpenboxError {
+  readonly allowed: readonly string[];
+  constructor(message: string, allowed: readonly string[]) {
+    super("method_not_allowed", message);
+    this.allowed = allowed;
+  }
+}
+
+/** The one way of a request: refused where it comes too often, answered or refused, and counted. */
+async function answered(
+  c: ControlContext,
+  route: Route | undefined,
+  control: Control,
+  work: (arrival: Arrival) => Response | Promise<Response>,
+): Promise<Response> {
+  const start = performance.now();
+  const arrival = readArrival(c.env.incoming, c.req.url, control);
+  if (route) c.set("route", `${route.method} ${route.path}`);
+  let response: Response;
+  try {
+    requireCalm(arrival, control);
+    requireOneHost(c);
+    const request = { method: c.req.method, route: route?.path };
+    response = await control.observer.traced(c.env.outgoing, request, () => work(arrival));
+  } catch (error) {
+    const failure = counted(error, arrival, control);
+    recordDenial(failure, c, arrival, control);
+    response = respondError(c, arrival, failure, control);
+  }
+  control.observer.answered({ method: c.req.method, route: route?.path ?? "none" }, {
+    status: response.status,
+    seconds: (performance.now() - start) / 1000,
+  });
+  return response;
+}
+
+/** Before anything is looked up. This machine has other ways to be slowed down, and all of its users one address. */
+function requireCalm({ source }: Arrival, { requests }: Control): void {
+  const wait = isLoopback(source) ? 0 : requests.take(sourceOf(source));
+  if (wait > 0) throw new TooMany("Too many calls at once from this address", wait);
+}
+
+function controlRequest(c: ControlContext, { origin, source }: Arrival): ControlRequest {
   return {
     origin,
-    source: sourceAddress(c),
+    source,
     id: requestId(c),
     identified: (caller) => c.set("caller", caller),
     param: (name) => c.req.param(name) ?? "",
@@ -69,31 +115,43 @@ const requestId = (c: ControlContext): string => {
   return id;
 };
 
-/** What a proxy says in a header is not believed. */
-const sourceAddress = (c: ControlContext): string => c.env.incoming.socket.remoteAddress ?? "";
-
 /** Of two headers, readers on the way may have taken either: joined they are no token. */
 function authorization(rawHeaders: readonly string[]): string | undefined {
-  const values = rawHeaders.filter((_, i) =>
-    i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === "authorization"
-  );
+  const values = valuesOf("authorization", rawHeaders);
   return values.length > 0 ? values.join(", ") : undefined;
 }
+
+function requireOneHost(c: ControlContext): void {
+  if (valuesOf("host", c.env.incoming.rawHeaders).length < 2) return;
+  throw new OpenboxError("bad_request", "The request has more than one Host header");
+}
+
+const valuesOf = (name: string, rawHeaders: readonly string[]): string[] =>
+  rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === name);
 
 /** What every answer says: nobody keeps it, nobody guesses its type. */
 const HEADERS = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
+/** A year: a browser that was here over HTTPS does not come back without it. */
+const HSTS = "max-age=31536000";
+
 function respond(
   c: ControlContext,
-  { status, body }: { readonly status: number; readonly body?: unknown },
+  { origin }: Arrival,
+  { status, body, type }: {
+    readonly status: number;
+    readonly body: unknown;
+    /** Of a text; else the body is written as JSON. */
+    readonly type?: ContentType;
+  },
   more: Readonly<Record<string, string>> = {},
 ): Response {
   const headers: Record<string, string> = { ...HEADERS, ...more };
   if (unreadBody(c)) headers["connection"] = "close";
+  if (origin.startsWith("https:")) headers["strict-transport-security"] = HSTS;
   if (body === undefined) return new Response(null, { status, headers });
-  const isText = typeof body === "string";
-  headers["content-type"] = isText ? "text/plain; charset=utf-8" : "application/json";
-  return new Response(isText ? body : JSON.stringify(body), { status, headers });
+  headers["content-type"] = type ?? "application/json";
+  return new Response(type ? String(body) : JSON.stringify(body), { status, headers });
 }
 
 /** With the rest of a body still to come the connection ends, or its bytes would be taken for the next request. */
@@ -110,10 +168,10 @@ const GUESSES: ReadonlySet<Code> = new Set(["unauthorized", "enroll_token_invali
  * Only what failed is counted and slowed down. Our secrets are too long to be found by trying, so a
  * good one passes always, and nobody locks out the others behind the same address.
  */
-function counted(error: unknown, c: ControlContext, { refusals }: Control): OpenboxError {
+function counted(error: unknown, { source }: Arrival, { refusals }: Control): OpenboxError {
   const failure = toOpenboxError(error);
   if (!GUESSES.has(failure.code)) return failure;
-  const wait = refusals.take(sourceOf(sourceAddress(c)));
+  const wait = refusals.take(sourceOf(source));
   return wait === 0 ? failure : new TooMany("Too many refused calls from this address", wait);
 }
 
@@ -121,12 +179,13 @@ function counted(error: unknown, c: ControlContext, { refusals }: Control): Open
 function recordDenial(
   { code, message }: OpenboxError,
   c: ControlContext,
+  { source }: Arrival,
   { denials }: Control,
 ): void {
   if (![401, 403, 429].includes(httpStatus(code))) return;
   const call = c.get("route") ?? "unknown";
   denials.note({
-    source: sourceOf(sourceAddress(c)),
+    source: sourceOf(source),
     requestId: requestId(c),
     call,
     code,
@@ -137,10 +196,12 @@ function recordDenial(
 
 function respondError(
   c: ControlContext,
+  arrival: Arrival,
   error: OpenboxError,
-  headers: Readonly<Record<string, string>> = {},
+  { observer }: Control,
 ): Response {
   const id = requestId(c), status = httpStatus(error.code);
+  observer.refused(error.code);
   if (OURS.has(error.code)) logFailure(c, error, id);
   const body: ErrorBody = {
     error: error.code === "internal"
@@ -150,8 +211,8 @@ function respondError(
     ...(error.hint !== undefined && { hint: error.hint }),
     request_id: id,
   };
-  return respond(c, { status, body }, {
-    ...headers,
+  return respond(c, arrival, { status, body }, {
+    ...(error instanceof WrongMethod && { allow: error.allowed.join(", ") }),
     ...(status === 401 && { "www-authenticate": "Bearer" }),
     ...(error instanceof TooMany && { "retry-after": String(error.retryAfterSeconds) }),
   });
@@ -171,12 +232,38 @@ function logFailure(c: ControlContext, error: OpenboxError, request: string): vo
   });
 }
 
-function requireAllowedHost(hostname: string, { publicUrl }: Control): void {
-  if (isAllowedHost(hostname, publicUrl)) return;
-  throw new OpenboxError("wrong_host", `This control plane is not ${JSON.stringify(hostname)}`, {
+function requireAllowedHosts(
+  { hostnames }: Arrival,
+  { publicUrl }: Control,
+  route?: Route,
+): void {
+  const foreign = hostnames.find((name) => !isAllowedHost(name, publicUrl));
+  if (foreign === undefined || route?.anyHost) return;
+  throw new OpenboxError("wrong_host", `This control plane is not ${JSON.stringify(foreign)}`, {
     hint:
       "openbox control --url URL names the host by which others reach it; an IP address works always",
   });
+}
+
+function requireSecureWay({ source, viaProxy }: Arrival, control: Control, route: Route): void {
+  if (!control.proxiesOnly || viaProxy || isLoopback(source) || route.anyHost) return;
+  throw new OpenboxError(
+    "insecure_http",
+    `Plain HTTP is taken here from the proxy in front alone, and ${source} is none`,
+    { hint: `use ${control.publicUrl}; openbox control --behind-proxy ADDR names the proxies` },
+  );
+}
+
+/** No token of ours travels by itself, as a cookie would; a page that has one all the same got it from elsewhere. */
+function requireOwnPage(c: ControlContext, { origin }: Arrival, { publicUrl }: Control): void {
+  const { headers } = c.env.incoming;
+  if (headers.authorization === undefined && headers.cookie === undefined) return;
+  const ours = publicUrl === undefined ? [origin] : [origin, new URL(publicUrl).origin];
+  if (!isFromForeignPage(headers, ours)) return;
+  throw new OpenboxError(
+    "cross_site",
+    "A page of another site made this call; browsers may call this control plane from its own pages alone",
+  );
 }
 
 /** `pattern` as in a route: `:id` stands for one segment. */

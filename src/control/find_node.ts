@@ -3,6 +3,7 @@
  * stand in the way of what he may; where he may use none of them, it is said that they are not for him.
  */
 import { decide, namedLimits, type Rights, type RunAsk } from "../access/decide.ts";
+import { reachOf } from "../access/reach.ts";
 import type { OpenboxError } from "../errors.ts";
 import type { Candidate, Session, Target, TokenUser } from "../store/store.ts";
 import type { Judged } from "./allow.ts";
@@ -31,14 +32,26 @@ export interface NodeFinder extends Pick<Control, "store" | "clock"> {
 /** How a wish is judged on each node. */
 export async function judge(
   runner: Runner,
+  control: Pick<Control, "store">,
+): Promise<(node: NamedNode, wish: RunWish) => Judged> {
+  const tagged = await tagging(runner, control);
+  return (node, wish) => judgeOn(tagged(node), wish, runner);
+}
+
+function judgeOn(node: RunAsk["node"], wish: RunWish, runner: Runner): Judged {
+  const ask: RunAsk = { verb: "run", node, ...wish };
+  return { ask, decision: decide(runner, ask) };
+}
+
+type NamedNode = Pick<Candidate, "id" | "name">;
+
+/** Nodes with those of their tags that make a difference. */
+async function tagging(
+  runner: Runner,
   { store }: Pick<Control, "store">,
-): Promise<(node: Pick<Candidate, "id" | "name">, wish: RunWish) => Judged> {
+): Promise<(node: NamedNode) => RunAsk["node"]> {
   const tagged = await store.tagged(runner.accountId, namedLimits(runner, "run", "tag"));
-  return ({ id, name }, wish) => {
-    const node = { id, name, tags: tagged.get(id) ?? [] };
-    const ask: RunAsk = { verb: "run", node, ...wish };
-    return { ask, decision: decide(runner, ask) };
-  };
+  return ({ id, name }) => ({ id, name, tags: tagged.get(id) ?? [] });
 }
 
 export async function findNode(
@@ -49,13 +62,16 @@ export async function findNode(
 ): Promise<Found> {
   const { store, clock, isReady } = control;
   const candidates = meant(target, await store.candidates(runner.accountId, target));
-  const judgeOn = await judge(runner, control);
-  const judged = (node: Candidate) => judgeOn(node, wish);
-  const open = candidates.length === 0 || dependsOnNode(runner)
-    ? candidates.filter((node) => judged(node).decision.allowed)
-    : judged(candidates[0]!).decision.allowed
-    ? candidates
-    : [];
+  const tagged = await tagging(runner, control), reach = reachOf(runner);
+  const judged = (node: Candidate) => judgeOn(tagged(node), wish, runner);
+  const known = new Map<string, boolean>();
+  const open = candidates.filter((node) => {
+    const kind = reach(tagged(node)), before = known.get(kind);
+    if (before !== undefined) return before;
+    const { allowed } = judged(node).decision;
+    known.set(kind, allowed);
+    return allowed;
+  });
   const refused = candidates.length > 0 && open.length === 0;
   const resolution = resolve(target, refused ? candidates : open, clock.now(), isReady);
   if (resolution.kind === "found") {
@@ -81,9 +97,6 @@ export async function judgeSessions(
     return judged.find(({ decision }) => decision.allowed) ?? judged[0]!;
   };
 }
-
-const dependsOnNode = (rights: Rights): boolean =>
-  [...namedLimits(rights, "run", "tag"), ...namedLimits(rights, "run", "node")].length > 0;
 
 /** Why there is no node to go to; what there is instead is told to who may read it. */
 export async function noNode(

@@ -12,13 +12,14 @@ export async function issueHostCert(
   node: Pick<EnrolledNode, "accountId" | "id" | "hostKey">,
   call: Pick<Call<unknown>, "audit">,
   ca: CaNow,
-  { store, clock }: Pick<Control, "store" | "clock">,
+  { store, clock, observer }: Pick<Control, "store" | "clock" | "observer">,
 ): Promise<string> {
   const cert = await ca.authority().issueHostCert({
     key: parseAuthorizedLine(node.hostKey),
     nodeId: node.id,
     now: clock.now(),
   });
+  observer.issued("host");
   await store.recordHostCert(node.accountId, node.id, {
     serial: cert.serial,
     validAfter: Number(cert.validAfter) * 1000,

@@ -4,13 +4,14 @@
  */
 import { getRequestListener } from "@hono/node-server";
 import { Buffer } from "node:buffer";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { ErrorBody } from "../api/error.ts";
 import { type Code, httpStatus, OpenboxError } from "../errors.ts";
 import { newRequestId } from "../ids.ts";
 import { log } from "../log.ts";
+import { maskTokens } from "../log_value.ts";
 import { watchAccepting } from "./accept_watch.ts";
 import type { App } from "./app.ts";
 import type { ListenAddress } from "./listen_address.ts";
@@ -38,8 +39,12 @@ const LIMITS: HttpLimits = {
   drainTimeout: 10_000,
 };
 
+const TLS = { minVersion: "TLSv1.2" } as const;
+
 export interface HttpServer extends AsyncDisposable {
   readonly address: AddressInfo;
+  /** Connections from now on are shown this one; those that are open go on. Only for a server with TLS. */
+  useTls(pair: TlsPair): void;
 }
 
 export interface TlsPair {
@@ -70,16 +75,15 @@ export async function listen(
     outgoing.on("close", () => answering.delete(outgoing));
     answer(incoming, outgoing);
   };
-  const server: Server = tls
-    ? createTlsServer({
-      ...limits,
-      ...tls,
-      minVersion: "TLSv1.2",
-      handshakeTimeout: limits.headersTimeout,
-    }, onRequest)
-    : createServer(limits, onRequest);
+  const tlsServer = tls && createTlsServer(
+    { ...limits, ...MASKED, ...tls, ...TLS, handshakeTimeout: limits.headersTimeout },
+    onRequest,
+  );
+  const server: Server = tlsServer ?? createServer({ ...limits, ...MASKED }, onRequest);
   server.maxConnections = limits.maxConnections;
   server.on("clientError", refuse);
+  // node would answer an expectation that it does not know with a 417 and no word; we expect nothing of it
+  server.on("checkExpectation", onRequest);
   await opened(server, address);
   server.on("error", (error) => log("control").error("listening failed", { error }));
   const bound = server.address() as AddressInfo;
@@ -88,6 +92,7 @@ export async function listen(
   });
   return {
     address: bound,
+    useTls: (pair) => tlsServer?.setSecureContext({ ...pair, ...TLS }),
     [Symbol.asyncDispose]() {
       watch[Symbol.dispose]();
       ending = true;
@@ -96,6 +101,29 @@ export async function listen(
     },
   };
 }
+
+/**
+ * A token has no place in a URL, and one that a caller put there comes no further: Deno writes the URL
+ * into spans before any of our code runs.
+ */
+class MaskedMessage extends IncomingMessage {
+  #url: string | undefined;
+  static {
+    Object.defineProperty(this.prototype, "url", {
+      get(this: MaskedMessage) {
+        return #url in this ? this.#url : undefined;
+      },
+      // the parent's constructor sets it to nothing before there is a place for it
+      set(this: MaskedMessage, url: string | undefined) {
+        if (#url in this) this.#url = url && maskTokens(url);
+      },
+    });
+  }
+}
+const MASKED = {
+  IncomingMessage: MaskedMessage,
+  requireHostHeader: false, // the app refuses one without, in our own words
+};
 
 function opened(server: Server, { hostname, port }: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -1,7 +1,8 @@
 /** Where the control plane listens: `:8080`, `localhost:8080`, `[::]:8080`, `10.0.0.4:8080`. */
 import { isIP } from "node:net";
 import { OpenboxError } from "../errors.ts";
-import { classify, splitAddress } from "./address_policy.ts";
+import { classify } from "../transport/address_class.ts";
+import { splitAddress } from "./address_policy.ts";
 
 export interface ListenAddress {
   /** An IP address; undefined is every address of the machine. */

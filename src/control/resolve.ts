@@ -6,7 +6,7 @@ import { OpenboxError } from "../errors.ts";
 import type { Candidate, Target } from "../store/store.ts";
 
 /** A node is online when it was heard from within this. */
-const ONLINE_MS = 90_000;
+export const ONLINE_MS = 90_000;
 
 export const isOnline = (lastSeenAt: number, now: number): boolean => now - lastSeenAt <= ONLINE_MS;
 

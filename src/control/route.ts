@@ -1,6 +1,7 @@
 /**
- * How a call of the HTTP interface is declared: its method, its path, who may make it, and what its
- * body is. Who may is part of the declaration, so that a route without a rule cannot be written. A verb
+ * How a call of the HTTP interface is declared: its method, its path, who may make it, what its body is
+ * and every answer that it gives. Who may and what is answered are part of the declaration, so that a
+ * route without a rule, or with an answer that GET /openapi.json does not know, cannot be written. A verb
  * that takes limits is asked for once more by the handler, who knows what they are held against.
  */
 import * as v from "valibot";
@@ -13,6 +14,8 @@ import { requireAllowed, requireVerb } from "./allow.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
 import type { ControlCa } from "./ca.ts";
 import type { Denials } from "./denials.ts";
+import type { TrustedProxies } from "./forwarded.ts";
+import type { Observer } from "./observe.ts";
 import type { RateLimit } from "./rate_limit.ts";
 import type { RevocationLists } from "./revocation_lists.ts";
 
@@ -26,8 +29,14 @@ export interface Control {
   readonly loopback: boolean;
   /** The address that others use; undefined: the one by which the caller got here. */
   readonly publicUrl: string | undefined;
+  readonly proxies: TrustedProxies;
+  /** Plain HTTP is for proxies, and for this machine: from others it would carry tokens in the clear. */
+  readonly proxiesOnly: boolean;
+  readonly observer: Observer;
   /** By user id. */
   readonly dispatches: RateLimit;
+  /** By source address: all requests of other machines. */
+  readonly requests: RateLimit;
   /** By source address: what is answered with 401. */
   readonly refusals: RateLimit;
   readonly denials: Denials;
@@ -44,15 +53,45 @@ export type AuthRule = "public" | "user" | "node" | "enroll_token";
 /** `self`: every user, since it is about him alone. */
 export type Needs = Verb | "self";
 
-export interface Route {
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
-  /** As hono has it, `:id` being a parameter. */
-  readonly path: string;
+export interface Route extends Declared {
   readonly auth: AuthRule;
   /** Of a user. */
   readonly needs?: Needs;
   answer(request: ControlRequest, control: Control): Promise<Answer>;
 }
+
+/** What a route says of itself; GET /openapi.json is made of it. */
+export interface Declared {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  /** As hono has it, `:id` being a parameter. */
+  readonly path: string;
+  /** One line, for the reader of the API's description. */
+  readonly summary: string;
+  /** The parameters behind the `?` and what they mean. */
+  readonly query?: Readonly<Record<string, string>>;
+  /** Absent: a body is not read. */
+  readonly body?: v.GenericSchema;
+  /** Bytes of the body; 64 KiB unless said. */
+  readonly maxBody?: number;
+  readonly answers: Answers;
+  /** The codes of its own errors; those that every route of its rule has are known (openapi.ts). */
+  readonly refuses?: readonly Code[];
+  /** Answered whatever host the request names: for those who look whether we live. */
+  readonly anyHost?: boolean;
+}
+
+type Success = 200 | 201 | 204;
+/** By status: the schema of a JSON body, the content type of a text, or null where there is no body. */
+export type Answers = { readonly [S in Success]?: v.GenericSchema | ContentType | null };
+export type ContentType = `${string}/${string}`;
+
+/** What a handler may return: one of the answers that it declares. */
+export type AnswerOf<A extends Answers> = {
+  [S in keyof A & Success]: A[S] extends v.GenericSchema
+    ? { readonly status: S; readonly body: v.InferInput<A[S]> }
+    : A[S] extends string ? { readonly status: S; readonly body: string }
+    : { readonly status: S };
+}[keyof A & Success];
 
 /** A request before anybody looked at who sends it. */
 export interface ControlRequest {
@@ -60,7 +99,7 @@ export interface ControlRequest {
   param(name: string): string;
   query(name: string): string | undefined;
   readonly authorization: string | undefined;
-  /** Where it came from: an address without its port. */
+  /** The address of who sends it, without a port; of a proxy of ours, what that says (forwarded.ts). */
   readonly source: string;
   /** Its name in the log, the audit and the answer to a failure. */
   readonly id: string;
@@ -83,74 +122,79 @@ export type Caller = Pick<AuditEntry, "accountId" | "actor" | "tokenId">;
 export type AuditedAct = Pick<AuditEntry, "subject" | "detail">;
 
 export interface Answer {
-  readonly status: 200 | 201 | 204;
-  /** JSON, or text where it is a string. */
+  readonly status: Success;
+  /** As the route declares it for this status. */
   readonly body?: unknown;
 }
 
-interface Declaration<Schema extends v.GenericSchema> {
-  readonly method: Route["method"];
-  readonly path: string;
-  /** Absent: a body is not read. */
-  readonly body?: Schema;
-  /** Bytes; 64 KiB unless said. */
-  readonly maxBody?: number;
+interface Declaration<S extends v.GenericSchema, A extends Answers> extends Declared {
+  readonly body?: S;
+  readonly answers: A;
 }
 type NoBody = v.UndefinedSchema<undefined>;
 
-export function publicRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, ...body }: Declaration<S>,
-  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<Answer>,
+export function publicRoute<const A extends Answers, S extends v.GenericSchema = NoBody>(
+  declaration: Declaration<S, A>,
+  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<AnswerOf<A>>,
 ): Route {
   return {
-    method,
-    path,
+    ...declaration,
     auth: "public",
     answer: async (request, control) =>
-      await handle(await readCall(request, body, ANYBODY, control), control),
+      await handle(await readCall(request, declaration, ANYBODY, control), control),
   };
 }
 
 /** The rule of a handler that spends the enrollment token in its body. */
-export const enrollRoute = <S extends v.GenericSchema>(
-  declaration: Declaration<S>,
-  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<Answer>,
+export const enrollRoute = <const A extends Answers, S extends v.GenericSchema>(
+  declaration: Declaration<S, A>,
+  handle: (call: Call<v.InferOutput<S>>, control: Control) => Promise<AnswerOf<A>>,
 ): Route => ({ ...publicRoute(declaration, handle), auth: "enroll_token" });
 
-export function userRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, needs, ...body }: Declaration<S> & { readonly needs: Needs },
-  handle: (call: Call<v.InferOutput<S>>, user: TokenUser, control: Control) => Promise<Answer>,
+export function userRoute<const A extends Answers, S extends v.GenericSchema = NoBody>(
+  declaration: Declaration<S, A> & { readonly needs: Needs },
+  handle: (
+    call: Call<v.InferOutput<S>>,
+    user: TokenUser,
+    control: Control,
+  ) => Promise<AnswerOf<A>>,
 ): Route {
   return {
-    method,
-    path,
+    ...declaration,
     auth: "user",
-    needs,
     async answer(request, control) {
       const user = await authenticateUser(request, control);
       const caller = { accountId: user.accountId, actor: user.id, tokenId: user.tokenId };
       request.identified(caller);
+      const { needs } = declaration;
       // before the body is read: what it says is nobody's who may not
       if (needs === "run" || needs === "enroll") requireVerb(user, needs);
       else if (needs !== "self") requireAllowed(user, { verb: needs });
-      return await handle(await readCall(request, body, caller, control), user, control);
+      return await handle(await readCall(request, declaration, caller, control), user, control);
     },
   };
 }
 
-export function nodeRoute<S extends v.GenericSchema = NoBody>(
-  { method, path, ...body }: Declaration<S>,
-  handle: (call: Call<v.InferOutput<S>>, node: EnrolledNode, control: Control) => Promise<Answer>,
+export function nodeRoute<const A extends Answers, S extends v.GenericSchema = NoBody>(
+  declaration: Declaration<S, A>,
+  handle: (
+    call: Call<v.InferOutput<S>>,
+    node: EnrolledNode,
+    control: Control,
+  ) => Promise<AnswerOf<A>>,
 ): Route {
   return {
-    method,
-    path,
+    ...declaration,
     auth: "node",
     async answer(request, control) {
       const node = await authenticateNode(request, control);
       const caller = { accountId: node.accountId, actor: node.id };
       request.identified(caller);
-      return await handle(await readCall(request, body, caller, control), node, control);
+      return await handle(
+        await readCall(request, declaration, caller, control),
+        node,
+        control,
+      );
     },
   };
 }
@@ -159,7 +203,7 @@ const ANYBODY: Caller = { accountId: undefined, actor: "anonymous" };
 
 async function readCall<S extends v.GenericSchema>(
   request: ControlRequest,
-  { body: schema, maxBody }: Pick<Declaration<S>, "body" | "maxBody">,
+  { body: schema, maxBody }: { readonly body?: S; readonly maxBody?: number },
   caller: Caller,
   { clock }: Pick<Control, "clock">,
 ): Promise<Call<v.InferOutput<S>>> {

@@ -10,6 +10,7 @@ import {
   parsePostgresDsn,
   type PostgresDsn,
 } from "../store/postgres_dsn.ts";
+import { LOOPBACK_NETWORKS, parseProxies } from "./forwarded.ts";
 import { type ListenAddress, parseListenAddress } from "./listen_address.ts";
 
 /** The flags of `openbox control`. */
@@ -22,10 +23,12 @@ export interface ControlFlags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecureHttp?: boolean;
+  readonly behindProxy?: string;
   readonly bootstrapTokenFile?: string;
   readonly printBootstrapToken?: boolean;
   readonly newToken?: string;
   readonly dispatchLimit?: string;
+  readonly sourceLimit?: string;
 }
 
 /** Where something lies: in the home, which is ours to make, or where the operator said. */
@@ -54,15 +57,21 @@ export interface ControlSettings {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Plain HTTP to other machines: somebody said that this is wanted. */
   readonly insecureHttp: boolean;
+  /** Networks, as `10.0.0.0/8`, of the proxies whose word on a request counts. */
+  readonly behindProxy: readonly string[];
   readonly bootstrap:
     /** `file` keeps the token where there is no terminal and `print` was not asked for; undefined without a home. */
     | { readonly kind: "make"; readonly file: string | undefined; readonly print: boolean }
     | { readonly kind: "file"; readonly path: string }
     | { readonly kind: "text"; readonly token: Secret };
+  /** Deno sends spans to a collector, as its OTEL_… variables say. */
+  readonly tracing: boolean;
   /** Make a token for this user and end. */
   readonly newToken: string | undefined;
   /** Dispatches a second and user; twice as many at once. */
   readonly dispatchLimit: number;
+  /** Requests a second and source address, of other machines; twice as many at once. */
+  readonly sourceLimit: number;
 }
 
 const LISTEN = "127.0.0.1:8080";
@@ -71,6 +80,8 @@ const LISTEN = "127.0.0.1:8080";
  * long, and is not felt by scripts that fan out. Smaller where users do not trust each other.
  */
 const DISPATCH_LIMIT = 10_000;
+/** Thousands of agents behind one router are below it, and a flood from one address is above it. */
+const SOURCE_LIMIT = 1000;
 
 /** Throws `bad_setting`, `not_supported` or `insecure_http`, before anything is opened or made. */
 export function readControlSettings(flags: ControlFlags, host: Host): ControlSettings {
@@ -90,19 +101,33 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
   const newToken = text(flags.newToken, "OPENBOX_NEW_TOKEN");
   const database = readDatabase(flags.db, host);
   const ca = readCa(flags.ca, database, host);
-  if (!newToken && !tls && !listen.loopback && !insecureHttp) throw insecureListen(listen);
+  const publicUrl = readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp);
+  const proxied = !tls && (publicUrl?.startsWith("https:") ?? false);
+  const proxies = readProxies(flags.behindProxy, host);
+  // what a proxy is asked by HTTPS it may pass on in the clear: where it stands is the operator's care
+  const secure = tls || listen.loopback || insecureHttp || (proxied && proxies.length > 0);
+  if (!newToken && !secure) throw insecureListen(listen);
   return {
     listen,
-    publicUrl: readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp),
+    publicUrl,
     database,
     ca,
     caPassphrase: readCaPassphrase(flags.caPassphraseFile, host),
     operationsKey: readOperationsKey(ca, host),
     tls,
     insecureHttp,
+    behindProxy: proxies.length === 0 && proxied && listen.loopback ? LOOPBACK_NETWORKS : proxies,
     bootstrap: readBootstrap(flags, host),
+    tracing: isOn(host.env("OTEL_DENO")),
     newToken,
-    dispatchLimit: readLimit(text(flags.dispatchLimit, "OPENBOX_DISPATCH_LIMIT")),
+    dispatchLimit: readLimit(
+      text(flags.dispatchLimit, "OPENBOX_DISPATCH_LIMIT"),
+      { variable: "OPENBOX_DISPATCH_LIMIT", standard: DISPATCH_LIMIT, of: "dispatches a user" },
+    ),
+    sourceLimit: readLimit(
+      text(flags.sourceLimit, "OPENBOX_SOURCE_LIMIT"),
+      { variable: "OPENBOX_SOURCE_LIMIT", standard: SOURCE_LIMIT, of: "requests an address" },
+    ),
   };
 }
 
@@ -123,9 +148,16 @@ function insecureListen(listen: ListenAddress): OpenboxError {
     {
       hint:
         "serve HTTPS with --tls-cert and --tls-key, stay on 127.0.0.1 behind a proxy that does, " +
+        "name a proxy elsewhere with --behind-proxy ADDR and --url https://…, " +
         "or say --insecure-http where the network itself is private",
     },
   );
+}
+
+function readProxies(flag: string | undefined, host: Host): readonly string[] {
+  const variable = host.env("OPENBOX_BEHIND_PROXY");
+  if (flag) return parseProxies(flag, "--behind-proxy");
+  return variable ? parseProxies(variable, "OPENBOX_BEHIND_PROXY") : [];
 }
 
 function readPublicUrl(text: string | undefined, insecureHttp: boolean): string | undefined {
@@ -228,11 +260,18 @@ function readBootstrap(flags: ControlFlags, host: Host): ControlSettings["bootst
 
 const isHomeless = (host: Host): boolean => !host.env("OPENBOX_HOME") && !host.env("HOME");
 
-function readLimit(text: string | undefined): number {
-  if (text === undefined) return DISPATCH_LIMIT;
+function readLimit(
+  text: string | undefined,
+  { variable, standard, of }: {
+    readonly variable: string;
+    readonly standard: number;
+    readonly of: string;
+  },
+): number {
+  if (text === undefined) return standard;
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new OpenboxError("bad_setting", `OPENBOX_DISPATCH_LIMIT ${JSON.stringify(text)}`, {
-    hint: "how many dispatches a user may have a second, such as 60",
+  throw new OpenboxError("bad_setting", `${variable} ${JSON.stringify(text)}`, {
+    hint: `how many ${of} may have a second, such as 60`,
   });
 }
 

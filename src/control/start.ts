@@ -18,14 +18,18 @@ import { createDoor } from "./door.ts";
 import { bootstrap, bySystem, type FirstToken, newToken, USER_TOKEN_MS } from "./bootstrap.ts";
 import { openControlCa } from "./ca.ts";
 import { createDenials, type Denials } from "./denials.ts";
+import { trustProxies } from "./forwarded.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
 import { loadOperationsKey, openOperations } from "./operations.ts";
+import { createObserver } from "./observe.ts";
 import { createRateLimit } from "./rate_limit.ts";
 import { createRevocationLists } from "./revocation_lists.ts";
 import { createSerials } from "./serials.ts";
 import type { ControlSettings } from "./settings.ts";
 import { readTlsPair } from "./tls_pair.ts";
+import { reloadTls } from "./tls_reload.ts";
+import type { Tracing } from "./tracing.ts";
 
 export interface ControlOverrides {
   readonly store?: Store;
@@ -62,7 +66,11 @@ export async function startControl(
   await using early = new AsyncDisposableStack();
   // a database elsewhere may be away for long: until it is there, the door says so
   const listening = shared ? early.use(await listenNow()) : undefined;
-  const store = stack.use(overrides.store ?? await openStore(settings, host));
+  const observer = stack.use(createObserver({ tracing: await startTracing(settings) }));
+  const store = observer.watch(
+    stack.use(overrides.store ?? await openStore(settings, host)),
+    clock,
+  );
   const firstStart = await store.firstUser() === undefined;
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
   const passphrase = await readPassphrase(settings.caPassphrase);
@@ -83,6 +91,9 @@ export async function startControl(
   const server = listening ?? early.use(await listenNow());
   // what is being answered needs all the rest: it ends first
   stack.use(early.move());
+  if (settings.tls && tls) {
+    stack.use(reloadTls(settings.tls, { clock, current: tls, use: (pair) => server.useTls(pair) }));
+  }
   // after the port is ours: a token shown by a start that fails would be lost
   const first = await bootstrap(store, {
     settings: settings.bootstrap,
@@ -96,6 +107,13 @@ export async function startControl(
     clock,
     loopback: settings.listen.loopback,
     publicUrl: settings.publicUrl,
+    proxies: trustProxies(settings.behindProxy),
+    proxiesOnly: !tls && !settings.listen.loopback && !settings.insecureHttp,
+    observer,
+    requests: createRateLimit(
+      { perSecond: settings.sourceLimit, burst: 2 * settings.sourceLimit },
+      clock,
+    ),
     dispatches: createRateLimit(
       { perSecond: settings.dispatchLimit, burst: 2 * settings.dispatchLimit },
       clock,
@@ -158,6 +176,13 @@ async function openStore(
   // in the home the directory is made with it; an empty file is an empty database
   if (database.kind === "home" && !mustExist) await createPrivateFile(database.path, "");
   return await openSqliteStore(database.path, { clock, mustExist });
+}
+
+/** The package for it costs nothing where nobody takes spans. */
+async function startTracing({ tracing }: ControlSettings): Promise<Tracing | undefined> {
+  if (!tracing) return undefined;
+  const { createTracing } = await import("./tracing.ts");
+  return createTracing();
 }
 
 /** Writes held times every few seconds; disposing it ends that. The store writes the last ones itself. */

@@ -3,9 +3,13 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { OpenboxError } from "../errors.ts";
 import type { TlsPair } from "./http_server.ts";
 
-export async function readTlsPair(
-  files: { readonly cert: string; readonly key: string },
-): Promise<TlsPair> {
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Throws `bad_file` for what is no pair. */
+export async function readTlsPair(files: TlsFiles): Promise<TlsPair> {
   const cert = await readText(files.cert), key = await readText(files.key);
   let fits: boolean;
   try {

@@ -5,7 +5,7 @@ import { fingerprint, type PublicKey } from "../ssh/key.ts";
 import type { AllowedRun } from "./allow.ts";
 import type { Call, Control } from "./route.ts";
 
-export interface UserCertDeps extends Pick<Control, "store" | "clock"> {
+export interface UserCertDeps extends Pick<Control, "store" | "clock" | "observer"> {
   /** Signs with a user CA key that the node takes. */
   readonly authority: CertAuthority;
 }
@@ -15,7 +15,7 @@ export async function issueUserCert(
   { user, node, session, isolation, login, rule }: AllowedRun,
   key: PublicKey,
   call: Pick<Call<unknown>, "audit">,
-  { authority, store, clock }: UserCertDeps,
+  { authority, store, clock, observer }: UserCertDeps,
 ) {
   const keyFingerprint = fingerprint(key.blob);
   if (await store.isKeyRevoked(user.accountId, keyFingerprint)) throw keyRevoked();
@@ -31,6 +31,7 @@ export async function issueUserCert(
     tokenId: user.tokenId,
     now: clock.now(),
   });
+  observer.issued("user");
   await store.recordAudit([
     call.audit("dispatch", {
       subject: node.id,

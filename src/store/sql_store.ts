@@ -276,7 +276,6 @@ export function createSqlStore(
 
     deleteNode: (accountId, id, now, audit) =>
       transaction(async (tx) => {
-        await lock(tx, id);
         const removed = await removeNode(tx, accountId, id, now);
         if (removed) await append(tx, { ...audit, accountId });
         return removed;
@@ -294,6 +293,16 @@ export function createSqlStore(
       }
       return expired;
     },
+
+    countNodes: (since) =>
+      single(async () => {
+        const row = await db.selectFrom("nodes").where("deleted_at", "is", null)
+          .select(({ fn }) => [
+            fn.countAll().as("total"),
+            fn.countAll().filterWhere("last_seen_at", ">=", since).as("heard"),
+          ]).executeTakeFirstOrThrow();
+        return { total: Number(row.total), heard: Number(row.heard) };
+      }),
 
     candidates: (accountId, target) =>
       single(async () => {

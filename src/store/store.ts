@@ -479,6 +479,8 @@ export interface Store extends AsyncDisposable {
     times: { readonly now: number; readonly listeningSince: number },
     audit: AuditEntry,
   ): Promise<readonly string[]>;
+  /** Of all accounts together, and how many of them were heard since then; late by what is only held. */
+  countNodes(since: number): Promise<{ readonly total: number; readonly heard: number }>;
   candidates(accountId: string, target: Target): Promise<readonly Candidate[]>;
   /** Which nodes have which of these tags. */
   tagged(

@@ -471,6 +471,21 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.equal((await store.tagged(user.accountId, [])).size, 0);
   });
 
+  test("nodes are counted over all accounts, removed ones not", async (store, user) => {
+    assert.deepEqual(await store.countNodes(0), { total: 0, heard: 0 });
+    const stranger = await store.createAccount("stranger", NOW, ENTRY);
+    const heard = await enroll(store, user, "heard"), gone = await enroll(store, user, "gone");
+    await enroll(store, stranger, "silent");
+    const node = (await store.nodeByToken(new Secret("token of heard")))!;
+    const beat = { addr: undefined, version: undefined, bootId: undefined, now: NOW + 9 };
+    await store.recordBeat(node, beat);
+    await store.flush();
+    await store.deleteNode(user.accountId, gone.id, NOW, ENTRY);
+    assert.equal(node.id, heard.id);
+    assert.deepEqual(await store.countNodes(NOW + 9), { total: 2, heard: 1 });
+    assert.deepEqual(await store.countNodes(NOW + 10), { total: 2, heard: 0 });
+  });
+
   test("the newest host certificate is remembered", async (store, user) => {
     const { id } = await enroll(store, user, "mini");
     const token = new Secret("token of mini");

@@ -10,10 +10,12 @@ export interface ControlFlags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecureHttp?: boolean;
+  readonly behindProxy?: string;
   readonly bootstrapTokenFile?: string;
   readonly printBootstrapToken?: boolean;
   readonly newToken?: string;
   readonly dispatchLimit?: string;
+  readonly sourceLimit?: string;
 }
 
 export async function control(flags: ControlFlags, host: Host): Promise<number | void> {

@@ -86,11 +86,11 @@ async function start(options: RunOptions, runId: string, host: Host): Promise<Re
 
 /** What a run needs besides the control plane. */
 export async function runDeps(login: Login, host: Host): Promise<Omit<ExecDeps, "control">> {
-  const { dial } = await import("../../transport/dial.ts");
+  const { dialNode } = await import("../../transport/dial_node.ts");
   return {
     key: await userKey(login, host),
     clock: host.clock,
-    dial,
+    dial: dialNode,
     checkCa: (answer) => believe(answer, login, host),
   };
 }

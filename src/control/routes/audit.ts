@@ -1,6 +1,7 @@
 import {
+  AuditPage,
   type AuditRecord as ApiRecord,
-  type AuditVerdict,
+  AuditVerdict,
   AuditVerifyRequest,
   MAX_AUDIT_RECORDS,
 } from "../../api/audit.ts";
@@ -10,7 +11,19 @@ import { userRoute } from "../route.ts";
 
 /** `?after=SEQ` goes on behind a record, `?newest=true` gives the last ones, `?since=SECONDS` leaves out older ones. */
 export const listAudit = userRoute(
-  { method: "GET", path: "/v1/audit", needs: "audit" },
+  {
+    method: "GET",
+    path: "/v1/audit",
+    needs: "audit",
+    summary: "What happened, oldest first",
+    query: {
+      after: "go on behind the record of this number",
+      limit: "at most so many records",
+      newest: "`true`: the last ones",
+      since: "leave out what is older, epoch seconds",
+    },
+    answers: { 200: AuditPage },
+  },
   async (call, user, { store }) => {
     const number = (name: string) => wholeNumber(call.query(name), name);
     const since = number("since");
@@ -30,7 +43,14 @@ export const listAudit = userRoute(
 );
 
 export const verifyAudit = userRoute(
-  { method: "POST", path: "/v1/audit/verify", needs: "audit", body: AuditVerifyRequest },
+  {
+    method: "POST",
+    path: "/v1/audit/verify",
+    needs: "audit",
+    summary: "Whether the records are those that were written",
+    body: AuditVerifyRequest,
+    answers: { 200: AuditVerdict },
+  },
   async (call, _user, { store }) => {
     const { kept } = call.body;
     const { head, bad } = await store.verifyAudit({

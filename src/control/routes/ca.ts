@@ -1,4 +1,4 @@
-import { type CaKindStatus, CaPassphrase, CaRotateRequest, type CaStatus } from "../../api/ca.ts";
+import { type CaKindStatus, CaPassphrase, CaRotateRequest, CaStatus } from "../../api/ca.ts";
 import { CA_KINDS, type CaKind, keysFingerprint } from "../../ca/trust.ts";
 import { OpenboxError } from "../../errors.ts";
 import { Secret } from "../../secret.ts";
@@ -7,10 +7,16 @@ import type { CaNode, User } from "../../store/store.ts";
 import { hasFollowed } from "../ca_state.ts";
 import type { CaNow } from "../ca.ts";
 import { isOnline } from "../resolve.ts";
-import { type Answer, type Control, userRoute } from "../route.ts";
+import { type Control, userRoute } from "../route.ts";
 
 export const getCa = userRoute(
-  { method: "GET", path: "/v1/ca", needs: "admin" },
+  {
+    method: "GET",
+    path: "/v1/ca",
+    needs: "admin",
+    summary: "The CA's keys, their rotation, and who has yet to follow",
+    answers: { 200: CaStatus },
+  },
   async (_, user, control) => {
     await requireOperator(user, control);
     return await status(control);
@@ -18,7 +24,15 @@ export const getCa = userRoute(
 );
 
 export const rotateCa = userRoute(
-  { method: "POST", path: "/v1/ca/rotate", needs: "admin", body: CaRotateRequest },
+  {
+    method: "POST",
+    path: "/v1/ca/rotate",
+    needs: "admin",
+    summary: "Take a step in a rotation of the CA's keys",
+    body: CaRotateRequest,
+    answers: { 200: CaStatus },
+    refuses: ["conflict", "ca_locked", "not_supported"],
+  },
   async (call, user, control) => {
     await requireOperator(user, control);
     const { step, kinds, force } = call.body;
@@ -29,7 +43,15 @@ export const rotateCa = userRoute(
 );
 
 export const sealCa = userRoute(
-  { method: "POST", path: "/v1/ca/seal", needs: "admin", body: CaPassphrase },
+  {
+    method: "POST",
+    path: "/v1/ca/seal",
+    needs: "admin",
+    summary: "Put the CA's keys under a passphrase",
+    body: CaPassphrase,
+    answers: { 200: CaStatus },
+    refuses: ["usage", "conflict", "ca_locked", "not_supported"],
+  },
   async (call, user, control) => {
     await requireOperator(user, control);
     await control.ca.seal(new Secret(call.body.passphrase), call.audit("ca.seal"));
@@ -38,7 +60,15 @@ export const sealCa = userRoute(
 );
 
 export const unsealCa = userRoute(
-  { method: "POST", path: "/v1/ca/unseal", needs: "admin", body: CaPassphrase },
+  {
+    method: "POST",
+    path: "/v1/ca/unseal",
+    needs: "admin",
+    summary: "Tell the passphrase of the CA",
+    body: CaPassphrase,
+    answers: { 200: CaStatus },
+    refuses: ["wrong_passphrase", "too_many"],
+  },
   async (call, user, control) => {
     await requireOperator(user, control);
     await control.ca.unseal(new Secret(call.body.passphrase), call.audit("ca.unseal"));
@@ -52,7 +82,7 @@ async function requireOperator(user: User, { store }: Control): Promise<void> {
   throw new OpenboxError("scope", "The CA belongs to those who run this control plane");
 }
 
-async function status(control: Control): Promise<Answer> {
+async function status(control: Control): Promise<{ status: 200; body: CaStatus }> {
   const ca = await control.ca.now();
   const nodes = await control.store.caNodes();
   const body: CaStatus = {

@@ -1,6 +1,6 @@
 import { type Ask, decide, type Decision, mayEver } from "../../access/decide.ts";
 import { formatGrant } from "../../access/grant.ts";
-import { type CanAnswer, CanRequest } from "../../api/can.ts";
+import { CanAnswer, CanRequest } from "../../api/can.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
 import type { Candidate, User } from "../../store/store.ts";
 import { isCaughtUp } from "../ca_state.ts";
@@ -11,7 +11,15 @@ import { meantUser } from "./users.ts";
 
 /** The answer that the call itself would get, without making it. About others only administrators may ask. */
 export const can = userRoute(
-  { method: "POST", path: "/v1/can", needs: "self", body: CanRequest },
+  {
+    method: "POST",
+    path: "/v1/can",
+    needs: "self",
+    summary: "Whether somebody may do something, and by which rule",
+    body: CanRequest,
+    answers: { 200: CanAnswer },
+    refuses: ["not_found", "isolation_invalid"],
+  },
   async (call, caller, control) => {
     const { user: wanted, verb } = call.body;
     const user = await meantUser(caller, wanted, control.store);

@@ -1,4 +1,4 @@
-import { type DispatchAnswer, DispatchRequest } from "../../api/dispatch.ts";
+import { DispatchAnswer, DispatchRequest } from "../../api/dispatch.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
 import { certificateLine } from "../../ssh/certificate.ts";
 import { caLocked } from "../ca.ts";
@@ -13,7 +13,19 @@ import { caChain, caLines } from "./whoami.ts";
 
 /** Which node, and a certificate for one call on it. */
 export const dispatch = userRoute(
-  { method: "POST", path: "/v1/dispatch", needs: "run", body: DispatchRequest },
+  {
+    method: "POST",
+    path: "/v1/dispatch",
+    needs: "run",
+    summary: "Which node, and a certificate for one call on it",
+    body: DispatchRequest,
+    answers: { 200: DispatchAnswer },
+    refuses: [
+      ...["node_not_found", "node_offline", "ambiguous", "target_required"] as const,
+      ...["session_bound_elsewhere", "session_isolation_mismatch", "conflict"] as const,
+      ...["isolation_invalid", "ca_locked", "revoked"] as const,
+    ],
+  },
   async (call, user, control) => {
     const { clock, dispatches } = control;
     const wait = dispatches.take(user.id);

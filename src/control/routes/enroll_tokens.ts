@@ -1,8 +1,9 @@
 import { decide } from "../../access/decide.ts";
 import {
   ENROLL_TTL_SECONDS,
-  type EnrollToken,
+  EnrollToken,
   type EnrollTokenEntry,
+  EnrollTokenList,
   EnrollTokenRequest,
 } from "../../api/enroll.ts";
 import { formatEnrollToken } from "../../ca/enroll_proof.ts";
@@ -18,7 +19,14 @@ const PATH = "/v1/enroll-tokens";
 
 /** A token that lets a machine, or so many of them, become a node with these tags. */
 export const createEnrollToken = userRoute(
-  { method: "POST", path: PATH, needs: "enroll", body: EnrollTokenRequest },
+  {
+    method: "POST",
+    path: PATH,
+    needs: "enroll",
+    summary: "Make a token that lets one machine become a node",
+    body: EnrollTokenRequest,
+    answers: { 200: EnrollToken },
+  },
   async (call, user, { store, ca, clock, publicUrl }) => {
     const { name, tags, ttl_seconds, reusable: uses, ephemeral_seconds } = call.body;
     requireAllowed(user, { verb: "enroll", tags });
@@ -62,7 +70,13 @@ export const createEnrollToken = userRoute(
 
 /** Those that can still make a node; with limits, those that the caller could have made. */
 export const listEnrollTokens = userRoute(
-  { method: "GET", path: PATH, needs: "enroll" },
+  {
+    method: "GET",
+    path: PATH,
+    needs: "enroll",
+    summary: "The enrollment tokens that can still make a node",
+    answers: { 200: EnrollTokenList },
+  },
   async (_call, user, { store, clock }) => {
     const tokens = (await store.enrollTokens(user.accountId, clock.now()))
       .filter(({ tags }) => decide(user, { verb: "enroll", tags }).allowed);
@@ -71,7 +85,14 @@ export const listEnrollTokens = userRoute(
 );
 
 export const deleteEnrollToken = userRoute(
-  { method: "DELETE", path: `${PATH}/:id`, needs: "enroll" },
+  {
+    method: "DELETE",
+    path: `${PATH}/:id`,
+    needs: "enroll",
+    summary: "Revoke an enrollment token",
+    answers: { 204: null },
+    refuses: ["not_found"],
+  },
   async (call, user, { store, clock }) => {
     const id = call.param("id"), now = clock.now();
     const token = (await store.enrollTokens(user.accountId, now)).find((one) => one.id === id);

@@ -1,4 +1,4 @@
-import { type HeartbeatAnswer, HeartbeatRequest } from "../../api/heartbeat.ts";
+import { HeartbeatAnswer, HeartbeatRequest } from "../../api/heartbeat.ts";
 import type { NodeSession } from "../../api/sessions.ts";
 import { OpenboxError } from "../../errors.ts";
 import { CA_KINDS, keysFingerprint } from "../../ca/trust.ts";
@@ -12,7 +12,14 @@ import { caChain } from "./whoami.ts";
 
 /** A node's sign of life. One that is refused changes nothing, the time it was heard included. */
 export const heartbeat = nodeRoute(
-  { method: "POST", path: "/v1/nodes/heartbeat", body: HeartbeatRequest },
+  {
+    method: "POST",
+    path: "/v1/nodes/heartbeat",
+    summary: "A node's sign of life",
+    body: HeartbeatRequest,
+    answers: { 200: HeartbeatAnswer },
+    refuses: ["node_cloned"],
+  },
   async (call, node, control) => {
     const { store, clock, loopback } = control;
     const { node_id, addr, version, boot_id, host_cert_serial, sessions = [] } = call.body;

@@ -1,4 +1,4 @@
-import { type Node as ApiNode, NodePatch } from "../../api/nodes.ts";
+import { Node as ApiNode, NodeList, NodePatch } from "../../api/nodes.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
 import type { Node } from "../../store/store.ts";
@@ -9,7 +9,14 @@ import { userRoute } from "../route.ts";
 const PATH = "/v1/nodes/:id";
 
 export const listNodes = userRoute(
-  { method: "GET", path: "/v1/nodes", needs: "read" },
+  {
+    method: "GET",
+    path: "/v1/nodes",
+    needs: "read",
+    summary: "The nodes of the account",
+    query: { tag: "only those with this tag" },
+    answers: { 200: NodeList },
+  },
   async (call, user, { store, clock }) => {
     const nodes = await store.nodes(user.accountId, { tag: call.query("tag") });
     return { status: 200, body: { nodes: nodes.map((node) => toApi(node, clock.now())) } };
@@ -17,7 +24,14 @@ export const listNodes = userRoute(
 );
 
 export const getNode = userRoute(
-  { method: "GET", path: PATH, needs: "read" },
+  {
+    method: "GET",
+    path: PATH,
+    needs: "read",
+    summary: "One node",
+    answers: { 200: ApiNode },
+    refuses: ["node_not_found"],
+  },
   async (call, user, { store, clock }) => {
     const node = await store.node(user.accountId, call.param("id"));
     return { status: 200, body: toApi(found(node, call.param("id")), clock.now()) };
@@ -25,7 +39,15 @@ export const getNode = userRoute(
 );
 
 export const updateNode = userRoute(
-  { method: "PATCH", path: PATH, needs: "admin", body: NodePatch },
+  {
+    method: "PATCH",
+    path: PATH,
+    needs: "admin",
+    summary: "Name and tag a node: the whole desired state",
+    body: NodePatch,
+    answers: { 200: ApiNode },
+    refuses: ["node_not_found"],
+  },
   async (call, user, { store, clock }) => {
     const id = call.param("id"), { name, tags } = call.body;
     const audit = call.audit("node.update", {
@@ -38,7 +60,14 @@ export const updateNode = userRoute(
 );
 
 export const deleteNode = userRoute(
-  { method: "DELETE", path: PATH, needs: "admin" },
+  {
+    method: "DELETE",
+    path: PATH,
+    needs: "admin",
+    summary: "Remove a node",
+    answers: { 204: null },
+    refuses: ["node_not_found"],
+  },
   async (call, user, { store, clock }) => {
     const id = call.param("id");
     const audit = call.audit("node.remove", { subject: id });

@@ -1,4 +1,4 @@
-import { type RegisterAnswer, RegisterRequest } from "../../api/enroll.ts";
+import { RegisterAnswer, RegisterRequest } from "../../api/enroll.ts";
 import { type EnrollToken, parseEnrollToken, verifyEnrollProof } from "../../ca/enroll_proof.ts";
 import { OpenboxError } from "../../errors.ts";
 import { newNodeId, newNodeToken } from "../../ids.ts";
@@ -19,7 +19,21 @@ import { caChain, caLines } from "./whoami.ts";
  * spent for nothing, and the work before the look-up is the same for every token.
  */
 export const register = enrollRoute(
-  { method: "POST", path: "/v1/nodes/register", body: RegisterRequest },
+  {
+    method: "POST",
+    path: "/v1/nodes/register",
+    summary: "Become a node, by an enrollment token",
+    body: RegisterRequest,
+    answers: { 201: RegisterAnswer },
+    refuses: [
+      "upgrade_required",
+      "enroll_token_invalid",
+      "enroll_token_used",
+      "key_proof",
+      "conflict",
+      "ca_locked",
+    ],
+  },
   async (call, control) => {
     const { store, clock, loopback, revocationLists } = control;
     const { enroll_token, proof, name, addr, os, arch } = call.body;

@@ -2,9 +2,9 @@ import {
   HeldRevocationsAnswer,
   HeldRevocationsRequest,
   MAX_LIST_BYTES,
-  type RevocationAnswer,
+  RevocationAnswer,
   RevocationRequest,
-  type Revocations,
+  Revocations,
 } from "../../api/revocations.ts";
 import { verifyRevocationList } from "../../client/revocation_list.ts";
 import { OpenboxError } from "../../errors.ts";
@@ -17,7 +17,15 @@ const PATH = "/v1/revocations";
 
 /** Refused by the control plane at once, by the nodes with their next heartbeat. Needs no CA. */
 export const revoke = userRoute(
-  { method: "POST", path: PATH, needs: "self", body: RevocationRequest },
+  {
+    method: "POST",
+    path: PATH,
+    needs: "self",
+    summary: "Revoke a token, a user, a node, a certificate or a key",
+    body: RevocationRequest,
+    answers: { 200: RevocationAnswer },
+    refuses: ["not_found", "node_not_found", "not_allowed"],
+  },
   async (call, user, { store, clock }) => {
     const { kind, id, reason } = call.body, { accountId } = user;
     if (kind !== "token" || !await isOwnToken(id, user, { store, clock })) {
@@ -54,7 +62,13 @@ const unknown = (kind: string, id: string) =>
   );
 
 export const listRevocations = userRoute(
-  { method: "GET", path: PATH, needs: "audit" },
+  {
+    method: "GET",
+    path: PATH,
+    needs: "audit",
+    summary: "What was revoked",
+    answers: { 200: Revocations },
+  },
   async (_call, user, { store }) => {
     const { version, revocations } = await store.revocations(user.accountId);
     const body: Revocations = { version, revocations: revocations.map(toApi) };
@@ -80,6 +94,9 @@ export const takeBackRevocations = nodeRoute(
   {
     method: "POST",
     path: "/v1/nodes/revocations",
+    summary: "A node gives back a revocation list that this database forgot",
+    answers: { 200: HeldRevocationsAnswer },
+    refuses: ["cert_refused", "cert_expired", "clock_skew"],
     body: HeldRevocationsRequest,
     maxBody: MAX_LIST_BYTES * 2,
   },

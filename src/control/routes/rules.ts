@@ -1,4 +1,4 @@
-import { NewRule, type Rule as ApiRule } from "../../api/rules.ts";
+import { NewRule, Rule as ApiRule, RuleList } from "../../api/rules.ts";
 import { parseGrant } from "../../access/grant.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
@@ -8,7 +8,15 @@ import { findUser } from "./users.ts";
 
 /** Of all users, or of the one in `?user=`. */
 export const listRules = userRoute(
-  { method: "GET", path: "/v1/rules", needs: "admin" },
+  {
+    method: "GET",
+    path: "/v1/rules",
+    needs: "admin",
+    summary: "The rules of all users, or of one",
+    query: { user: "only those of this user: an id or a name" },
+    answers: { 200: RuleList },
+    refuses: ["not_found"],
+  },
   async (call, { accountId }, { store }) => {
     const wanted = call.query("user");
     const user = wanted === undefined ? undefined : await findUser(store, accountId, wanted);
@@ -18,7 +26,15 @@ export const listRules = userRoute(
 );
 
 export const createRule = userRoute(
-  { method: "POST", path: "/v1/rules", needs: "admin", body: NewRule },
+  {
+    method: "POST",
+    path: "/v1/rules",
+    needs: "admin",
+    summary: "Allow a user something more",
+    body: NewRule,
+    answers: { 201: ApiRule },
+    refuses: ["not_found", "grant_invalid", "conflict", "quota"],
+  },
   async (call, { accountId, id: createdBy }, { store, clock }) => {
     const { grant: text, name } = call.body, grant = parseGrant(text);
     const user = await findUser(store, accountId, call.body.user);
@@ -32,7 +48,15 @@ export const createRule = userRoute(
 );
 
 export const deleteRule = userRoute(
-  { method: "DELETE", path: "/v1/rules/:id", needs: "admin" },
+  {
+    method: "DELETE",
+    path: "/v1/rules/:id",
+    needs: "admin",
+    summary: "Take a rule away",
+    query: { force: "`true`: also where nobody is left who may administer the account" },
+    answers: { 204: null },
+    refuses: ["not_found", "conflict"],
+  },
   async (call, { accountId, id: by }, { store, clock }) => {
     const id = call.param("id"), force = call.query("force") === "true";
     const change = { now: clock.now(), force };

@@ -4,7 +4,13 @@ import { nodeRoute } from "../route.ts";
 
 /** What a node tells of its runs goes into the audit, each event once. It says so itself: a node can only lie about itself. */
 export const reportRuns = nodeRoute(
-  { method: "POST", path: "/v1/nodes/runs", body: RunEvents },
+  {
+    method: "POST",
+    path: "/v1/nodes/runs",
+    summary: "What a node tells of its runs, for the audit",
+    body: RunEvents,
+    answers: { 204: null },
+  },
   async (call, node, { store }) => {
     const { spool, events } = call.body;
     await store.recordRunEvents(

@@ -1,4 +1,4 @@
-import type { Session as ApiSession } from "../../api/sessions.ts";
+import { type Session as ApiSession, SessionList } from "../../api/sessions.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
 import type { Session } from "../../store/store.ts";
@@ -9,7 +9,13 @@ import { userRoute } from "../route.ts";
 
 /** The caller's own, where he may use them. */
 export const listSessions = userRoute(
-  { method: "GET", path: "/v1/sessions", needs: "run" },
+  {
+    method: "GET",
+    path: "/v1/sessions",
+    needs: "run",
+    summary: "The caller's sessions, most recently used first",
+    answers: { 200: SessionList },
+  },
   async (_call, user, { store, clock }) => {
     const judged = await judgeSessions(user, { store });
     const open = (await store.sessions(user)).filter((one) => judged(one).decision.allowed);
@@ -19,7 +25,15 @@ export const listSessions = userRoute(
 
 /** Unbinds it, and has its node end it; `?ended=true` says that the caller has ended it there already. */
 export const deleteSession = userRoute(
-  { method: "DELETE", path: "/v1/sessions/:id", needs: "run" },
+  {
+    method: "DELETE",
+    path: "/v1/sessions/:id",
+    needs: "run",
+    summary: "End a session of the caller's",
+    query: { ended: "`true`: the caller has ended it on its node already" },
+    answers: { 204: null },
+    refuses: ["not_found"],
+  },
   async (call, user, { store, clock }) => {
     const name = call.param("id"), ended = call.query("ended") === "true";
     const session = (await store.sessions(user)).find((one) => one.name === name);

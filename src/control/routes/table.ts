@@ -7,7 +7,9 @@ import { can } from "./can.ts";
 import { createEnrollToken, deleteEnrollToken, listEnrollTokens } from "./enroll_tokens.ts";
 import { health, root } from "./health.ts";
 import { heartbeat } from "./heartbeat.ts";
+import { metrics } from "./metrics.ts";
 import { deleteNode, getNode, listNodes, updateNode } from "./nodes.ts";
+import { openapi } from "./openapi.ts";
 import { reportRuns } from "./run_events.ts";
 import { register } from "./register.ts";
 import { listRevocations, revoke, takeBackRevocations } from "./revocations.ts";
@@ -20,6 +22,8 @@ import { whoami } from "./whoami.ts";
 export const ROUTES: readonly Route[] = [
   root,
   health,
+  metrics,
+  openapi,
   whoami,
   listNodes,
   getNode,

@@ -1,10 +1,11 @@
 import { decide } from "../../access/decide.ts";
 import { formatGrant, parseGrant } from "../../access/grant.ts";
 import {
-  type CreatedToken,
+  CreatedToken,
   NewToken,
   type Token as ApiToken,
   TOKEN_TTL_SECONDS,
+  TokenList,
 } from "../../api/tokens.ts";
 import { OpenboxError } from "../../errors.ts";
 import { newUserToken } from "../../ids.ts";
@@ -17,7 +18,18 @@ import { meantUser } from "./users.ts";
 
 /** One's own; an administrator's also those of the user in `?user=`, or with `?all=true` all. */
 export const listTokens = userRoute(
-  { method: "GET", path: "/v1/tokens", needs: "self" },
+  {
+    method: "GET",
+    path: "/v1/tokens",
+    needs: "self",
+    summary: "The caller's tokens; an administrator's also those of others",
+    query: {
+      user: "those of this user: an id or a name",
+      all: "`true`: those of all users",
+    },
+    answers: { 200: TokenList },
+    refuses: ["not_found"],
+  },
   async (call, user, { store, clock }) => {
     const wanted = call.query("user"), all = call.query("all") === "true";
     if (all) requireAllowed(user, { verb: "admin" });
@@ -32,7 +44,15 @@ export const listTokens = userRoute(
  * user that ends no later. With one that may administer the account it is any user's, for a year at most.
  */
 export const createToken = userRoute(
-  { method: "POST", path: "/v1/tokens", needs: "self", body: NewToken },
+  {
+    method: "POST",
+    path: "/v1/tokens",
+    needs: "self",
+    summary: "Make a token; the answer alone has it",
+    body: NewToken,
+    answers: { 201: CreatedToken },
+    refuses: ["not_found", "grant_invalid", "conflict", "quota"],
+  },
   async (call, user, { store, clock }) => {
     const { name = "token", scopes: texts, ttl_seconds } = call.body;
     const admin = decide(user, { verb: "admin" }).allowed;
@@ -70,7 +90,18 @@ export const createToken = userRoute(
 
 /** One's own; with scopes only itself. An administrator's is any of the account. */
 export const deleteToken = userRoute(
-  { method: "DELETE", path: "/v1/tokens/:id", needs: "self" },
+  {
+    method: "DELETE",
+    path: "/v1/tokens/:id",
+    needs: "self",
+    summary: "Revoke a token, and what was made with it",
+    query: {
+      force: "`true`: also where nobody is left who may administer the account",
+      keep_made: "`true`: what was made with it stays",
+    },
+    answers: { 204: null },
+    refuses: ["not_found", "conflict"],
+  },
   async (call, user, { store, clock }) => {
     const id = call.param("id"), force = call.query("force") === "true", now = clock.now();
     const keepMade = call.query("keep_made") === "true";

@@ -1,4 +1,4 @@
-import { NewUser, type User as ApiUser } from "../../api/users.ts";
+import { NewUser, User as ApiUser, UserList } from "../../api/users.ts";
 import { parseGrant } from "../../access/grant.ts";
 import { OpenboxError } from "../../errors.ts";
 import { log } from "../../log.ts";
@@ -8,7 +8,13 @@ import { userRoute } from "../route.ts";
 import { ruleToApi } from "./rules.ts";
 
 export const listUsers = userRoute(
-  { method: "GET", path: "/v1/users", needs: "admin" },
+  {
+    method: "GET",
+    path: "/v1/users",
+    needs: "admin",
+    summary: "The users of the account",
+    answers: { 200: UserList },
+  },
   async (_call, { accountId }, { store, clock }) => {
     const users = await store.users(accountId, clock.now());
     return { status: 200, body: { users: users.map(toApi) } };
@@ -16,7 +22,15 @@ export const listUsers = userRoute(
 );
 
 export const createUser = userRoute(
-  { method: "POST", path: "/v1/users", needs: "admin", body: NewUser },
+  {
+    method: "POST",
+    path: "/v1/users",
+    needs: "admin",
+    summary: "Add a user",
+    body: NewUser,
+    answers: { 201: ApiUser },
+    refuses: ["grant_invalid", "conflict", "quota"],
+  },
   async (call, { accountId, id: createdBy }, { store, clock }) => {
     const { name, rules: texts } = call.body, now = clock.now();
     const rules = texts?.map(parseGrant);
@@ -36,7 +50,18 @@ export const createUser = userRoute(
 );
 
 export const deleteUser = userRoute(
-  { method: "DELETE", path: "/v1/users/:id", needs: "admin" },
+  {
+    method: "DELETE",
+    path: "/v1/users/:id",
+    needs: "admin",
+    summary: "Remove a user, with his tokens and sessions",
+    query: {
+      force: "`true`: also where nobody is left who may administer the account",
+      keep_made: "`true`: what was made with his tokens stays",
+    },
+    answers: { 204: null },
+    refuses: ["not_found", "conflict"],
+  },
   async (call, { accountId, id: by }, { store, clock }) => {
     const id = call.param("id"), force = call.query("force") === "true";
     const keepMade = call.query("keep_made") === "true";

@@ -1,11 +1,17 @@
-import type { Whoami } from "../../api/whoami.ts";
+import { Whoami } from "../../api/whoami.ts";
 import type { CaPublicKeys } from "../../ca/keys.ts";
 import { authorizedLine } from "../../ssh/key.ts";
 import type { CaNow } from "../ca.ts";
 import { userRoute } from "../route.ts";
 
 export const whoami = userRoute(
-  { method: "GET", path: "/v1/whoami", needs: "self" },
+  {
+    method: "GET",
+    path: "/v1/whoami",
+    needs: "self",
+    summary: "Whose token this is, and both CA keys",
+    answers: { 200: Whoami },
+  },
   async (call, user, { ca, store }) => {
     // what openbox login asks first, and nobody asks often
     await store.recordAudit([call.audit("login")]);

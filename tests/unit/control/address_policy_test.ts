@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { checkNodeAddress, classify } from "../../../src/control/address_policy.ts";
+import { checkNodeAddress } from "../../../src/control/address_policy.ts";
+import { classify } from "../../../src/transport/address_class.ts";
 import type { OpenboxError } from "../../../src/errors.ts";
 
 const ALWAYS = [

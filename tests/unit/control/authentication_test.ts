@@ -170,9 +170,11 @@ Deno.test("TOK-17: a call that names another host is not answered", async () => 
   for (const host of ["127.0.0.1:1", "localhost", "box.example.com", "[::1]:8080"]) {
     assert.equal(await call(host, "/health"), 200, host);
   }
-  for (const path of ["/health", "/v1/whoami", "/nothing"]) {
+  for (const path of ["/", "/v1/whoami", "/nothing"]) {
     assert.equal(await call("evil.example", path), 421, path);
   }
+  // whoever looks whether we live asks by whatever name he has
+  assert.equal(await call("evil.example", "/health"), 200);
   assert.equal(await call("a b", "/health"), 400);
 });
 

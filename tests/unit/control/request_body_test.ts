@@ -106,6 +106,37 @@ Deno.test("a header that is too long, and what is no HTTP, are refused flat", as
   assert.equal((await world.call("GET", "/health")).status, 200);
 });
 
+Deno.test("TOK-17: a request has one Host header, or it is refused flat", async () => {
+  await using world = await startWorld();
+  const { hostname, port } = new URL(world.url);
+  for (
+    const hosts of [
+      "",
+      "Host: localhost\r\nHost: localhost\r\n",
+      "Host: localhost\r\nhost: evil\r\n",
+    ]
+  ) {
+    using connection = await Deno.connect({ hostname, port: Number(port) });
+    await connection.write(utf8(`GET /v1/whoami HTTP/1.1\r\n${hosts}Connection: close\r\n\r\n`));
+    assert.match(await readAll(connection), /^HTTP\/1\.1 400 .*"code":"bad_request"/s, hosts);
+  }
+});
+
+Deno.test("methods and expectations that nobody has use for are answered flat too", async () => {
+  await using world = await startWorld();
+  const { hostname, port } = new URL(world.url);
+  const head = "Host: localhost\r\nConnection: close\r\n";
+  for (const method of ["TRACE", "OPTIONS", "PROPFIND", "QUERY"]) {
+    using connection = await Deno.connect({ hostname, port: Number(port) });
+    await connection.write(utf8(`${method} /v1/nodes HTTP/1.1\r\n${head}Cookie: a=b\r\n\r\n`));
+    const answer = await readAll(connection);
+    assert.match(answer, /^HTTP\/1\.1 405 .*"code":"method_not_allowed"/s, method);
+    assert.match(answer, /\r\nallow: GET\r\n/i);
+    assert.doesNotMatch(answer, /a=b/);
+  }
+  assert.match(await raw(world, "Expect: nonsense\r\nContent-Length: 2", "{}"), /^HTTP\/1\.1 200 /);
+});
+
 const mebibyte = new Uint8Array(1024 * 1024).fill(0x20);
 const chunk = new Uint8Array([...utf8("100000\r\n"), ...mebibyte, ...utf8("\r\n")]);
 

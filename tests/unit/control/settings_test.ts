@@ -24,13 +24,16 @@ Deno.test("nothing said: loopback, plain, and files in the home", () => {
     operationsKey: { kind: "file", path: "/home/me/.openbox/control/operations_key" },
     tls: undefined,
     insecureHttp: false,
+    behindProxy: [],
     bootstrap: {
       kind: "make",
       file: "/home/me/.openbox/control/bootstrap_token",
       print: false,
     },
+    tracing: false,
     newToken: undefined,
     dispatchLimit: 10_000,
+    sourceLimit: 1000,
   });
 });
 
@@ -59,6 +62,8 @@ Deno.test("every flag has a variable, and stands above it", () => {
     ],
     ["newToken", "OPENBOX_NEW_TOKEN", "a", "b", (s) => s.newToken],
     ["dispatchLimit", "OPENBOX_DISPATCH_LIMIT", "60", "70", (s) => s.dispatchLimit],
+    ["sourceLimit", "OPENBOX_SOURCE_LIMIT", "60", "70", (s) => s.sourceLimit],
+    ["behindProxy", "OPENBOX_BEHIND_PROXY", "10.0.0.4", "10.0.0.0/8", (s) => s.behindProxy],
   ];
   for (const [flag, variable, flagged, set, pick] of table) {
     const nothing = pick(read({}));
@@ -98,6 +103,28 @@ Deno.test("CFG-6: plain HTTP off loopback is refused unless somebody says that i
   refuses("insecure_http", /http:\/\/box/, { url: "http://box.example.com" });
   read({ url: "http://box.example.com", insecureHttp: true });
   read({ url: "https://box.example.com" });
+});
+
+Deno.test("a plain listener with a public https:// URL is one behind a proxy", () => {
+  const url = "https://box.example.com";
+  assert.deepEqual(read({ url }).behindProxy, ["127.0.0.0/8", "::1/128"]);
+  assert.deepEqual(read({ url, behindProxy: "10.0.0.4, fd00::/8" }).behindProxy, [
+    "10.0.0.4/32",
+    "fd00::/8",
+  ]);
+  // with TLS of its own nobody need stand in front
+  assert.deepEqual(read({ url, tlsCert: "/c", tlsKey: "/k" }).behindProxy, []);
+  // where others reach the listener, the proxy has to be named, and has to be asked by HTTPS
+  refuses("insecure_http", /--behind-proxy/, { addr: ":80", url });
+  refuses("insecure_http", /--behind-proxy/, { addr: ":80", behindProxy: "10.0.0.4" });
+  assert.deepEqual(read({ addr: ":80", url, behindProxy: "10.0.0.4" }).behindProxy, [
+    "10.0.0.4/32",
+  ]);
+  for (
+    const text of ["box", "10.0.0.4/33", "0.0.0.0/0", "::/0", "::1/129", "fe80::1%eth0", "1.2.3.4,"]
+  ) {
+    refuses("bad_setting", /--behind-proxy: .* is no address/, { behindProxy: text });
+  }
 });
 
 Deno.test("paths are read from the working directory", () => {
@@ -172,6 +199,7 @@ Deno.test("half of a TLS pair, a bad URL and a bad limit are refused", () => {
   refuses("bad_setting", /--url/, { url: "box" });
   for (const dispatchLimit of ["0", "-1", "1.5", "many"]) {
     refuses("bad_setting", /DISPATCH_LIMIT/, { dispatchLimit });
+    refuses("bad_setting", /SOURCE_LIMIT/, { sourceLimit: dispatchLimit });
   }
 });
 

@@ -4,12 +4,15 @@ import assert from "node:assert/strict";
 import { formatCaKeys, generateCaKeys } from "../../../src/ca/keys.ts";
 import { parseEnrollToken, signEnrollProof } from "../../../src/ca/enroll_proof.ts";
 import { type Clock, systemClock } from "../../../src/clock.ts";
+import { httpStatus } from "../../../src/errors.ts";
 import { newUserToken } from "../../../src/ids.ts";
 import { Secret } from "../../../src/secret.ts";
 import { authorizedLine, generateKey, type PrivateKey } from "../../../src/ssh/key.ts";
 import { IN_MEMORY, openSqliteStore } from "../../../src/store/sqlite.ts";
 import type { Store, User } from "../../../src/store/store.ts";
 import { readControlSettings } from "../../../src/control/settings.ts";
+import { refusalsOf } from "../../../src/control/openapi.ts";
+import { ROUTES } from "../../../src/control/routes/table.ts";
 import { type ControlOverrides, startControl } from "../../../src/control/start.ts";
 import { fakeHost } from "../../fakes/host.ts";
 
@@ -92,6 +95,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
         { body: typeof body === "string" ? body : JSON.stringify(body) }),
     });
     const text = await response.text();
+    assertDeclared(method, path, response.status);
     const json = response.headers.get("content-type")?.includes("json");
     return {
       status: response.status,
@@ -147,6 +151,22 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       await control[Symbol.asyncDispose]();
     },
   };
+}
+
+/** What GET /openapi.json does not say of a route, no test may get from it. */
+function assertDeclared(method: string, path: string, status: number): void {
+  const segments = path.replace(/\?.*$/, "").split("/");
+  const route = ROUTES.find((route) => {
+    const wanted = route.path.split("/");
+    return route.method === method && wanted.length === segments.length &&
+      wanted.every((part, i) => part.startsWith(":") ? segments[i] !== "" : part === segments[i]);
+  });
+  if (!route || status === 500) return; // a failure of ours is declared by nobody
+  const declared = [
+    ...Object.keys(route.answers).map(Number),
+    ...[...refusalsOf(route)].map(httpStatus),
+  ];
+  assert.ok(declared.includes(status), `${method} ${route.path} does not declare ${status}`);
 }
 
 /** The body of a good registration. */
