@@ -3,6 +3,7 @@
  * in the database. Its certificate is in the database, so that it signs also after a start with the CA
  * sealed.
  */
+import type { CertAuthority } from "../ca/authority.ts";
 import {
   formatOperationsKey,
   generateOperationsKey,
@@ -19,8 +20,6 @@ import { Secret } from "../secret.ts";
 import { certificateLine, parseCertificate, parseCertificateLine } from "../ssh/certificate.ts";
 import { authorizedLine, fingerprint, type PrivateKey } from "../ssh/key.ts";
 import type { Store } from "../store/store.ts";
-import type { CaNow, ControlCa } from "./ca.ts";
-import { hostSigningKey } from "./ca_state.ts";
 import type { ControlSettings } from "./settings.ts";
 
 export interface Operations {
@@ -34,9 +33,12 @@ export interface Operations {
 export interface OperationsDeps {
   readonly key: PrivateKey;
   readonly store: Pick<Store, "operationsCert" | "recordOperationsCert">;
-  readonly ca: Pick<ControlCa, "now">;
+  /** The CA of now; rejects while it is sealed. */
+  authority(): Promise<OperationsAuthority>;
   readonly clock: Clock;
 }
+
+export type OperationsAuthority = Pick<CertAuthority, "publicKeys" | "issueOperationsCert">;
 
 const MAX_BYTES = 16 * 1024;
 
@@ -66,31 +68,36 @@ export async function loadOperationsKey(
   return await loadOperationsKey(source);
 }
 
-export function openOperations({ key, store, ca, clock }: OperationsDeps): Operations {
+export function openOperations({ key, store, authority, clock }: OperationsDeps): Operations {
   const publicKey = authorizedLine(key);
   let certificate: Uint8Array | undefined, asking: Promise<Uint8Array> | undefined;
 
   /** Issued anew where it is time and the CA can; as it is while it is still good. */
-  async function renew(state: CaNow): Promise<Uint8Array> {
-    const known = certificate ?? await readKnown();
-    if (known && !isDue(known, state)) return known;
+  async function renew(): Promise<Uint8Array> {
+    const known = certificate ?? await readKnown(), now = clock.now();
     try {
-      const now = clock.now();
-      const { blob, serial } = await state.authority().issueOperationsCert({ key, now });
-      await store.recordOperationsCert(publicKey, certificateLine(blob), now, {
-        at: now,
-        accountId: undefined,
-        action: "cert.host",
-        outcome: "allowed",
-        actor: "system",
-        subject: OPERATIONS_PRINCIPAL,
-        detail: { serial: String(serial), key: fingerprint(key.blob) },
-      });
-      return blob;
+      const ca = await authority();
+      const isDue = !known ||
+        needsOperationsCert(known, { key, authority: ca.publicKeys.host, now });
+      return isDue ? await issue(ca, now) : known;
     } catch (error) {
-      if (known && isGood(known, clock.now())) return known;
+      if (known && isGood(known, now)) return known;
       throw error;
     }
+  }
+
+  async function issue(ca: OperationsAuthority, now: number): Promise<Uint8Array> {
+    const { blob, serial } = await ca.issueOperationsCert({ key, now });
+    await store.recordOperationsCert(publicKey, certificateLine(blob), now, {
+      at: now,
+      accountId: undefined,
+      action: "cert.host",
+      outcome: "allowed",
+      actor: "system",
+      subject: OPERATIONS_PRINCIPAL,
+      detail: { serial: String(serial), key: fingerprint(key.blob) },
+    });
+    return blob;
   }
 
   async function readKnown(): Promise<Uint8Array | undefined> {
@@ -98,17 +105,11 @@ export function openOperations({ key, store, ca, clock }: OperationsDeps): Opera
     return line === undefined ? undefined : parseCertificateLine(line);
   }
 
-  const isDue = (blob: Uint8Array, { state }: CaNow) =>
-    needsOperationsCert(blob, { key, authority: hostSigningKey(state), now: clock.now() });
-
   return {
     async signer() {
-      const now = await ca.now();
-      if (!certificate || isDue(certificate, now)) {
-        // one question at a time: each certificate costs a serial
-        asking ??= renew(now).finally(() => asking = undefined);
-        certificate = await asking;
-      }
+      // one question at a time: each certificate costs a serial
+      asking ??= renew().finally(() => asking = undefined);
+      certificate = await asking;
       return { key, certificate };
     },
   };

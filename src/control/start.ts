@@ -83,7 +83,12 @@ export async function startControl(
     shared,
   });
   const operationsKey = await loadOperationsKey(settings.operationsKey);
-  const operations = openOperations({ key: operationsKey, store, ca, clock });
+  const operations = openOperations({
+    key: operationsKey,
+    store,
+    authority: async () => (await ca.now()).authority(),
+    clock,
+  });
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
   const denials = createDenials({ store, clock });

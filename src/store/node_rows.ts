@@ -1,6 +1,7 @@
 /** Nodes and their tags between rows and the domain's types. */
 import type { Transaction } from "kysely";
 import { removeBindingsOf } from "./session_rows.ts";
+import { lock } from "./lock.ts";
 import type { HeldTimes } from "./held_times.ts";
 import type { EnrolledNode, HeldList, HostCertRecord, Node } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -115,6 +116,7 @@ export async function removeNode(
   id: string,
   now: number,
 ): Promise<boolean> {
+  await lock(tx, id); // nobody binds a session to it meanwhile
   const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
     .where("account_id", "=", accountId).where("id", "=", id)
     .where("deleted_at", "is", null).executeTakeFirst();

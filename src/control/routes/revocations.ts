@@ -20,11 +20,11 @@ export const revoke = userRoute(
   {
     method: "POST",
     path: PATH,
-    needs: "self",
     summary: "Revoke a token, a user, a node, a certificate or a key",
+    needs: "self",
     body: RevocationRequest,
     answers: { 200: RevocationAnswer },
-    refuses: ["not_found", "node_not_found", "not_allowed"],
+    refuses: ["not_found", "node_not_found"],
   },
   async (call, user, { store, clock }) => {
     const { kind, id, reason } = call.body, { accountId } = user;
@@ -65,8 +65,8 @@ export const listRevocations = userRoute(
   {
     method: "GET",
     path: PATH,
+    summary: "What is revoked, the newest first",
     needs: "audit",
-    summary: "What was revoked",
     answers: { 200: Revocations },
   },
   async (_call, user, { store }) => {
@@ -94,11 +94,11 @@ export const takeBackRevocations = nodeRoute(
   {
     method: "POST",
     path: "/v1/nodes/revocations",
-    summary: "A node gives back a revocation list that this database forgot",
-    answers: { 200: HeldRevocationsAnswer },
-    refuses: ["cert_refused", "cert_expired", "clock_skew"],
+    summary: "A node gives back the revocation list that it holds",
     body: HeldRevocationsRequest,
     maxBody: MAX_LIST_BYTES * 2,
+    answers: { 200: HeldRevocationsAnswer },
+    refuses: ["cert_refused", "cert_too_long", "clock_skew", "host_cert_expired"],
   },
   async (call, node, control) => {
     const { body } = call;

@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
 import { createCertAuthority } from "../../../src/ca/authority.ts";
-import { caFingerprint, ringOf } from "../../../src/ca/keys.ts";
-import { readCaState } from "../../../src/control/ca_state.ts";
 import { signStatement, verifyStatement } from "../../../src/ca/operations.ts";
 import { loadOperationsKey, openOperations } from "../../../src/control/operations.ts";
 import { createRevocationLists } from "../../../src/control/revocation_lists.ts";
@@ -25,28 +23,21 @@ async function withOperations(
 ): Promise<void> {
   const clock = new FakeClock(NOW), key = generateKey(), ca = { sealed: false, issued: 0 };
   await using store = await openSqliteStore(IN_MEMORY, { clock });
-  const state = readCaState([], ringOf(CA), "test");
   const authority = createCertAuthority({
     keys: CA,
-    nextSerial: () => {
-      if (ca.sealed) return Promise.reject(new OpenboxError("unavailable", "the CA is sealed"));
-      return Promise.resolve(BigInt(++ca.issued));
-    },
+    nextSerial: () => Promise.resolve(BigInt(++ca.issued)),
   });
-  const now = {
-    state,
-    pair: CA,
-    fingerprint: caFingerprint(CA),
-    statements: [],
-    sealed: false,
-    locked: false,
-    authority: () => authority,
-  };
+  const sealed = () => new OpenboxError("unavailable", "the CA is sealed");
   await body({
     clock,
     ca,
     open: (own = key) =>
-      openOperations({ key: own, store, ca: { now: () => Promise.resolve(now) }, clock }),
+      openOperations({
+        key: own,
+        store,
+        authority: () => ca.sealed ? Promise.reject(sealed()) : Promise.resolve(authority),
+        clock,
+      }),
     lists: (operations) =>
       createRevocationLists({ store, operations, clock }).signed("acc_000000000001", 0),
   });
