@@ -534,6 +534,7 @@ Examples:
         "USER",
         "Make a token for this user and end; the control plane is stopped",
       ),
+      auditSyslog: textFlag("URL", "Send the audit there too: tcp://HOST:601 or udp://HOST:514"),
       dispatchLimit: textFlag("N", "Dispatches a second of one user; twice as many at once"),
       sourceLimit: textFlag("N", "Requests a second of one address; twice as many at once"),
     },

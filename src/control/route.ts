@@ -7,7 +7,7 @@
 import * as v from "valibot";
 import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
-import type { AuditAction, AuditEntry } from "../store/audit.ts";
+import type { AuditAction, AuditEntry, AuditHead } from "../store/audit.ts";
 import type { Verb } from "../access/grant.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
 import { requireAllowed, requireVerb } from "./allow.ts";
@@ -40,6 +40,8 @@ export interface Control {
   /** By source address: what is answered with 401. */
   readonly refusals: RateLimit;
   readonly denials: Denials;
+  /** The newest head of the audit that was signed, from outside the database. */
+  readonly keptHead: () => Promise<AuditHead | undefined>;
   /** Hears of each user token that was good. */
   readonly tokenUsed: (token: string) => void;
 }

@@ -11,6 +11,7 @@ import {
   type PostgresDsn,
 } from "../store/postgres_dsn.ts";
 import { LOOPBACK_NETWORKS, parseProxies } from "./forwarded.ts";
+import { parseSyslogAddress, type SyslogAddress } from "./syslog.ts";
 import { type ListenAddress, parseListenAddress } from "./listen_address.ts";
 
 /** The flags of `openbox control`. */
@@ -29,6 +30,7 @@ export interface ControlFlags {
   readonly newToken?: string;
   readonly dispatchLimit?: string;
   readonly sourceLimit?: string;
+  readonly auditSyslog?: string;
 }
 
 /** Where something lies: in the home, which is ours to make, or where the operator said. */
@@ -54,6 +56,10 @@ export interface ControlSettings {
     | { readonly kind: "text"; readonly pem: Secret }
     | { readonly kind: "file"; readonly path: string }
     | { readonly kind: "memory" };
+  /** Where the newest signed head of the audit is kept; undefined where nothing is kept here. */
+  readonly auditHead: string | undefined;
+  /** Where the audit goes besides. */
+  readonly auditSyslog: SyslogAddress | undefined;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Plain HTTP to other machines: somebody said that this is wanted. */
   readonly insecureHttp: boolean;
@@ -99,21 +105,23 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
     path(flags.tlsKey, "OPENBOX_TLS_KEY"),
   );
   const newToken = text(flags.newToken, "OPENBOX_NEW_TOKEN");
-  const database = readDatabase(flags.db, host);
-  const ca = readCa(flags.ca, database, host);
   const publicUrl = readPublicUrl(text(flags.url, "OPENBOX_PUBLIC_URL"), insecureHttp);
   const proxied = !tls && (publicUrl?.startsWith("https:") ?? false);
   const proxies = readProxies(flags.behindProxy, host);
   // what a proxy is asked by HTTPS it may pass on in the clear: where it stands is the operator's care
   const secure = tls || listen.loopback || insecureHttp || (proxied && proxies.length > 0);
   if (!newToken && !secure) throw insecureListen(listen);
+  const database = readDatabase(flags.db, host);
+  const ca = readCa(flags.ca, database, host), operationsKey = readOperationsKey(ca, host);
   return {
     listen,
     publicUrl,
     database,
     ca,
     caPassphrase: readCaPassphrase(flags.caPassphraseFile, host),
-    operationsKey: readOperationsKey(ca, host),
+    operationsKey,
+    auditHead: operationsKey.kind === "file" ? homePaths(host).auditHead : undefined,
+    auditSyslog: readSyslog(text(flags.auditSyslog, "OPENBOX_AUDIT_SYSLOG")),
     tls,
     insecureHttp,
     behindProxy: proxies.length === 0 && proxied && listen.loopback ? LOOPBACK_NETWORKS : proxies,
@@ -231,6 +239,9 @@ function readOperationsKey(
   if (ca.kind === "text" || isHomeless(host)) return { kind: "memory" };
   return { kind: "file", path: homePaths(host).operationsKey };
 }
+
+const readSyslog = (text: string | undefined): SyslogAddress | undefined =>
+  text === undefined ? undefined : parseSyslogAddress(text, "--audit-syslog");
 
 function readTls(
   cert: string | undefined,

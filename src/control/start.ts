@@ -6,13 +6,16 @@ import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
 import { createPrivateFile, readPrivateFile } from "../home/private_file.ts";
 import type { Host } from "../host.ts";
-import { newUserToken } from "../ids.ts";
+import { newProcessId, newUserToken } from "../ids.ts";
 import { log, startLog } from "../log.ts";
 import { Secret } from "../secret.ts";
 import { quoteWord } from "../shell_word.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
+import { signStatement } from "../ca/operations.ts";
+import { exportAudit } from "./audit_export.ts";
+import { checkKeptHead, keepHead, readKeptHead } from "./kept_head.ts";
 import { createApp } from "./app.ts";
 import { createDoor } from "./door.ts";
 import { bootstrap, bySystem, type FirstToken, newToken, USER_TOKEN_MS } from "./bootstrap.ts";
@@ -21,8 +24,8 @@ import { createDenials, type Denials } from "./denials.ts";
 import { trustProxies } from "./forwarded.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
-import { loadOperationsKey, openOperations } from "./operations.ts";
 import { createObserver } from "./observe.ts";
+import { loadOperationsKey, openOperations } from "./operations.ts";
 import { createRateLimit } from "./rate_limit.ts";
 import { createRevocationLists } from "./revocation_lists.ts";
 import { createSerials } from "./serials.ts";
@@ -91,6 +94,11 @@ export async function startControl(
   });
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
 
+  const { auditHead, auditSyslog: syslog } = settings;
+  const keptHead = async () => auditHead === undefined ? undefined : await readKeptHead(auditHead);
+  const kept = await keptHead();
+  if (kept) await checkKeptHead(kept, store);
+
   const denials = createDenials({ store, clock });
   stack.use(flushing({ store, denials, clock }));
   const server = listening ?? early.use(await listenNow());
@@ -125,8 +133,22 @@ export async function startControl(
     ),
     refusals: createRateLimit({ perSecond: perMinute / 60, burst: perMinute }, clock),
     denials,
+    keptHead,
     tokenUsed: first.tokenUsed,
   }));
+  stack.use(running((signal) =>
+    exportAudit({
+      store,
+      clock,
+      sign: async (payload) =>
+        signStatement(await operations.signer(), "openbox-audit-head-v1", payload),
+      keep: auditHead === undefined ? undefined : keepHead(auditHead),
+      syslog,
+      holder: newProcessId(),
+    }, signal)
+  ));
+
+  await recordStart(settings, store, clock);
 
   const { address, port } = server.address;
   const { fingerprint: caFingerprint, locked } = await ca.now();
@@ -139,6 +161,25 @@ export async function startControl(
     firstToken: first.first,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** With what it was started is what changes of its settings come to. */
+async function recordStart(settings: ControlSettings, store: Store, clock: Clock): Promise<void> {
+  const { listen, publicUrl, dispatchLimit, tls, auditSyslog } = settings;
+  const entry = bySystem("control.start", clock.now(), {
+    version: VERSION,
+    listen: `${listen.hostname ?? "*"}:${listen.port}`,
+    url: publicUrl ?? null,
+    tls: tls !== undefined,
+    dispatch_limit: dispatchLimit,
+    syslog: auditSyslog !== undefined,
+  });
+  try {
+    await store.recordAudit([entry]);
+  } catch (error) {
+    // it serves what can be served without a record
+    log("control").error("the start cannot be recorded: {error}", { error: toOpenboxError(error) });
+  }
 }
 
 /** Runs until the host's signal; or makes a token and ends, where that is what was asked for. */
@@ -173,11 +214,12 @@ async function openStore(
   { database, newToken: user }: ControlSettings,
   { clock, signal }: Host,
 ): Promise<Store> {
+  // somebody waits for his token, and would see nothing
+  const mustExist = user !== undefined;
   if (database.kind === "postgres") {
     const { openPostgresStore } = await import("../store/postgres.ts");
-    return await openPostgresStore(database.dsn, { clock, signal });
+    return await openPostgresStore(database.dsn, { clock, signal, wait: !mustExist });
   }
-  const mustExist = user !== undefined;
   // in the home the directory is made with it; an empty file is an empty database
   if (database.kind === "home" && !mustExist) await createPrivateFile(database.path, "");
   return await openSqliteStore(database.path, { clock, mustExist });
@@ -191,9 +233,12 @@ async function startTracing({ tracing }: ControlSettings): Promise<Tracing | und
 }
 
 /** Writes held times every few seconds; disposing it ends that. The store writes the last ones itself. */
-function flushing(held: Held): AsyncDisposable {
+const flushing = (held: Held): AsyncDisposable => running((signal) => flushAgain(held, signal));
+
+/** A loop that goes on until it is disposed, which waits for its end. */
+function running(loop: (signal: AbortSignal) => Promise<void>): AsyncDisposable {
   const ending = new AbortController();
-  const done = flushAgain(held, ending.signal);
+  const done = loop(ending.signal);
   return {
     async [Symbol.asyncDispose]() {
       ending.abort();

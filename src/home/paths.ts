@@ -11,6 +11,7 @@ export interface HomePaths {
   readonly database: string;
   readonly caKey: string;
   readonly operationsKey: string;
+  readonly auditHead: string;
   readonly bootstrapToken: string;
   readonly agentDir: string;
   readonly agentState: string;
@@ -41,6 +42,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get operationsKey() {
       return at("control/operations_key");
+    },
+    get auditHead() {
+      return at("control/audit_head.json");
     },
     get bootstrapToken() {
       return at("control/bootstrap_token");

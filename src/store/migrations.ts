@@ -8,6 +8,7 @@ import { type Kysely, sql } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import { isPostgres, lock } from "./lock.ts";
 import first from "./migrations/001_first.sql" with { type: "text" };
+import auditSinks from "./migrations/008_audit_sinks.sql" with { type: "text" };
 import sessions from "./migrations/002_sessions.sql" with { type: "text" };
 import audit from "./migrations/003_audit.sql" with { type: "text" };
 import access from "./migrations/004_access.sql" with { type: "text" };
@@ -27,6 +28,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "004_access", sql: access },
   { name: "005_revocations", sql: revocations },
   { name: "006_ca", sql: ca },
+  { name: "008_audit_sinks", sql: auditSinks },
 ];
 
 /** The names of those that ran now. Of several processes at once one runs them. */

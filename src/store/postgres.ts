@@ -24,7 +24,9 @@ import type { Tables } from "./tables.ts";
 
 export interface PostgresOptions {
   readonly clock: Clock;
-  /** Ends the wait for a database that is away. */
+  /** False: reject with `database_unavailable` where the database is away, instead of waiting for it. */
+  readonly wait?: boolean;
+  /** Ends the wait. */
   readonly signal?: AbortSignal;
   readonly maxConnections?: number;
 }
@@ -106,7 +108,7 @@ async function attempt<T>(work: () => Promise<T>): Promise<T> {
 async function migrateWhenThere(
   db: Kysely<Tables>,
   dsn: PostgresDsn,
-  { clock, signal }: PostgresOptions,
+  { clock, signal, wait = true }: PostgresOptions,
 ): Promise<void> {
   for (let waited = false;; waited = true) {
     if (signal?.aborted) throw abortReason(signal);
@@ -120,11 +122,19 @@ async function migrateWhenThere(
       if (signal?.aborted) throw abortReason(signal);
       const refusal = refusalOf(error) ?? unusable(error);
       if (refusal) throw refusal;
+      if (!wait) throw away(dsn, error);
       if (!waited) log("store").warn("waiting for the database", { database: describeDsn(dsn) });
     }
     await clock.sleep(LONGEST_PAUSE_MS * Math.random(), { signal });
   }
 }
+
+const away = (dsn: PostgresDsn, cause: unknown) =>
+  new OpenboxError(
+    "database_unavailable",
+    `Cannot reach the database ${describeDsn(dsn)}: ${(cause as Error).message}`,
+    { hint: "look whether it runs, and at OPENBOX_DB", cause },
+  );
 
 /** Undefined for what may be over when it is tried again. */
 function unusable(error: unknown): OpenboxError | undefined {

@@ -6,13 +6,15 @@
 import type { Socket } from "node:net";
 import postgres from "postgres";
 import type { PostgresDsn, PostgresHost } from "./postgres_dsn.ts";
-import { CommitUnknown, ConnectionLost } from "./postgres_errors.ts";
+import { CommitUnknown, ConnectionLost, verdictOf } from "./postgres_errors.ts";
 import { openPostgresSocket } from "./postgres_socket.ts";
 
 export interface Answer {
   readonly rows: Record<string, unknown>[];
   readonly command: string;
   readonly count: number | null;
+  /** Which process of the server answered, as it said when the connection was made. */
+  readonly process: number | undefined;
 }
 
 export interface PostgresConnection {
@@ -36,7 +38,7 @@ export interface ConnectOptions {
   readonly onEnd: () => void;
 }
 
-/** What is longer than a list of our texts is one that varies; those are planned each time. */
+/** Our texts are fewer; those that vary are planned each time. */
 const MOST_PREPARED = 300;
 
 /** Rejects where the server is one that takes no writes. */
@@ -62,6 +64,7 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
     onclose: () => end(new ConnectionLost("The database closed the connection")),
   } as postgres.Options<Record<never, never>>);
   socket.once("close", () => end(new ConnectionLost("The database closed the connection")));
+  if (socket.destroyed) end(new ConnectionLost("The database closed the connection"));
 
   function mayPrepare(text: string): boolean {
     if (!direct) return false;
@@ -76,10 +79,12 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
       sql.unsafe(text, parameters as never[], { prepare: mayPrepare(text) }).then(
         (result) => {
           waiting.delete(reject);
-          resolve({ rows: result, command: result.command, count: result.count });
+          const { command, count, state } = result;
+          resolve({ rows: result, command, count, process: state?.pid });
         },
         (error) => {
           waiting.delete(reject);
+          if (isOfSocket(error)) end(new ConnectionLost(error.message, { cause: error }));
           reject(ended ?? error);
         },
       );
@@ -90,13 +95,14 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
   signal.addEventListener("abort", onAbort, { once: true });
   try {
     if (signal.aborted) throw signal.reason;
-    const state = await sql.unsafe(
-      "select current_setting('transaction_read_only') as read_only, pg_backend_pid() as pid",
+    const { rows: [server], process } = await query(
+      "select current_setting('transaction_read_only') as read_only, pg_backend_pid() as process",
+      [],
     );
-    if (state[0]!.read_only !== "off") throw new ReadOnlyServer(host.hostname);
+    if (server!.read_only !== "off") throw new ReadOnlyServer(host.hostname);
     // a pooler has numbers of its own, and may give each transaction another server: nothing can be
     // prepared there; without one it saves a round trip and the planning
-    direct = state[0]!.pid === state.state.pid;
+    direct = server!.process === process;
   } catch (error) {
     const why = ended ?? error;
     end(why as Error);
@@ -115,7 +121,8 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
       try {
         answer = await query("commit", []);
       } catch (error) {
-        throw ended
+        // also told that the server ends it: that may have come behind the commit
+        throw ended || verdictOf(error) === "elsewhere"
           ? new CommitUnknown("The database went away in a commit", { cause: error })
           : error;
       }
@@ -137,6 +144,10 @@ export class ReadOnlyServer extends Error {
     super(`The Postgres server ${hostname} takes no writes: it is a standby, or read-only`);
   }
 }
+
+/** As Node tells of sockets, and the driver of its connections; all else came from the server. */
+const isOfSocket = ({ code }: { readonly code?: unknown }): boolean =>
+  typeof code === "string" && /^(CONNECT|E[A-Z])/.test(code);
 
 /** The driver would connect again by itself; that has to fail. */
 function onlyOnce(socket: Socket): () => Promise<Socket> {

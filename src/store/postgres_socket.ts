@@ -21,6 +21,8 @@ export async function openPostgresSocket(options: SocketOptions): Promise<Socket
   const { host, tls, signal } = options;
   const plain = connectTcp({ host: host.hostname, port: host.port });
   let socket = plain;
+  // between those who wait for something here, and until the driver listens, an error would end the process
+  plain.on("error", () => {});
   try {
     await settled(plain, "connect", signal);
     plain.setNoDelay(true);
@@ -46,6 +48,7 @@ export async function openPostgresSocket(options: SocketOptions): Promise<Socket
       ...(options.rootCert !== undefined && { ca: options.rootCert }),
       ...(verified && !tls.hostname && { checkServerIdentity: () => undefined }),
     });
+    socket.on("error", () => {});
     await settled(socket, "secureConnect", signal);
     return socket;
   } catch (error) {

@@ -7,6 +7,7 @@ import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
 import { newAccountId, newProcessId, newUserId } from "../ids.ts";
 import { accessMethods } from "./access_methods.ts";
+import { advanceSink, holdSink } from "./audit_sinks.ts";
 import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
 import {
   changedMeanwhile,
@@ -472,6 +473,26 @@ export function createSqlStore(
         const rows = await wanted.orderBy("seq", newest ? "desc" : "asc").limit(limit).execute();
         return (newest ? rows.reverse() : rows).map(auditRecord);
       }),
+
+    auditHeadAt: (seq) =>
+      single(async () =>
+        await db.selectFrom("audit").select(["seq", "hash"]).where("seq", "=", seq)
+          .executeTakeFirst()
+      ),
+
+    async exportAudit(sink, { holder, limit, now }, deliver) {
+      const after = await transaction((tx) => holdSink(tx, sink, { holder, now }));
+      if (after === undefined) return false;
+      const rows = await single(() =>
+        db.selectFrom("audit").selectAll().where("seq", ">", after).orderBy("seq").limit(limit)
+          .execute()
+      );
+      const last = rows.at(-1);
+      if (!last) return false;
+      await deliver(rows.map(auditRecord));
+      await transaction((tx) => advanceSink(tx, sink, holder, last.seq));
+      return rows.length === limit;
+    },
 
     auditHead: () => transaction(readHead),
 

@@ -584,6 +584,17 @@ export interface Store extends AsyncDisposable {
   /** In their order; `installation`: with the records that belong to no account. */
   auditRecords(accountId: string, query: AuditQuery): Promise<readonly AuditRecord[]>;
   auditHead(): Promise<AuditHead>;
+  /** The head, or an earlier end, as it is in the chain; undefined where there is no such record. */
+  auditHeadAt(seq: number): Promise<AuditHead | undefined>;
+  /**
+   * Hands the records of all accounts that `sink` has not had to `deliver`, at most `limit`; they count as
+   * sent when that resolves. One process at a time sends to a sink. True where there may be more.
+   */
+  exportAudit(
+    sink: string,
+    how: { readonly holder: string; readonly limit: number; readonly now: number },
+    deliver: (records: readonly AuditRecord[]) => Promise<void>,
+  ): Promise<boolean>;
   /**
    * Recomputes the whole chain, of all accounts; `kept` are heads that were written down elsewhere, which
    * must be part of it. Rejects with the signal's reason when that aborts.

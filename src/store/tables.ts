@@ -151,5 +151,12 @@ export interface Tables {
     created_at: number;
   };
   ca_store: { id: number; account_id: string | null; version: number; text: string };
+  audit_sinks: {
+    sink: string;
+    account_id: string | null;
+    seq: number;
+    holder: string;
+    held_until: number;
+  };
   schema_migrations: { name: string; checksum: string; applied_at: number };
 }

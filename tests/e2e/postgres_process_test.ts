@@ -10,6 +10,19 @@ import { runProgram, startProgram } from "./program.ts";
 const needs = requireComponent("initdb", "postgres");
 const SCRIPT = new URL("../../scripts/openbox", import.meta.url).pathname;
 
+const { PATH = "", HOME = "", DENO_DIR = `${HOME}/.cache/deno` } = Deno.env.toObject();
+/** Where programs and packages are; no home, which must not be needed. */
+const BARE = { PATH, DENO_DIR };
+
+/** Of a control plane without local state. */
+const stateless = (OPENBOX_DB: string) => ({
+  ...BARE,
+  OPENBOX_ADDR: "127.0.0.1:0",
+  OPENBOX_DB,
+  OPENBOX_CA_KEY: formatCaKeys(generateCaKeys()).reveal(),
+  OPENBOX_BOOTSTRAP_TOKEN: newUserToken(),
+});
+
 const ask = async (url: string, token?: string) => {
   const response = await fetch(url, {
     headers: { connection: "close", ...(token && { authorization: `Bearer ${token}` }) },
@@ -27,14 +40,9 @@ Deno.test(
     const token = newUserToken(), port = freePort(), url = `http://127.0.0.1:${port}`;
     const folder = await Deno.makeTempDir();
     await using _ = { [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
-    const { PATH = "", DENO_DIR } = Deno.env.toObject();
     const env = {
-      PATH,
-      // of the packages; the home must not be needed
-      DENO_DIR: DENO_DIR ?? `${Deno.env.get("HOME")}/.cache/deno`,
+      ...stateless(server.dsn(database)),
       OPENBOX_ADDR: `127.0.0.1:${port}`,
-      OPENBOX_DB: server.dsn(database),
-      OPENBOX_CA_KEY: formatCaKeys(generateCaKeys()).reveal(),
       OPENBOX_BOOTSTRAP_TOKEN: token,
     };
     await using control = startProgram(SCRIPT, ["control"], { env, cwd: folder });
@@ -54,7 +62,7 @@ Deno.test(
     assert.ok(took < 5000, `served after ${Math.round(took)} ms`);
     assert.deepEqual((await ask(`${url}/v1/nodes`, token)).body.nodes, []);
 
-    const cli = { PATH, DENO_DIR: env.DENO_DIR, OPENBOX_HOME: `${folder}/home` };
+    const cli = { ...BARE, OPENBOX_HOME: `${folder}/home` };
     const fingerprint = /^CA fingerprint (\S+)$/m.exec(
       await eventually(
         "it says where",
@@ -89,16 +97,7 @@ Deno.test(
   needs,
   async () => {
     await using server = await startPostgres();
-    const { PATH = "", HOME = "", DENO_DIR } = Deno.env.toObject();
-    const env = {
-      PATH,
-      DENO_DIR: DENO_DIR ?? `${HOME}/.cache/deno`,
-      OPENBOX_ADDR: "127.0.0.1:0",
-      OPENBOX_CA_KEY: formatCaKeys(generateCaKeys()).reveal(),
-      OPENBOX_BOOTSTRAP_TOKEN: newUserToken(),
-    };
-    const run = (OPENBOX_DB: string) =>
-      runProgram(SCRIPT, ["control"], { env: { ...env, OPENBOX_DB }, cwd: "/" });
+    const run = (dsn: string) => runProgram(SCRIPT, ["control"], { env: stateless(dsn), cwd: "/" });
     const dsn = server.dsn("postgres");
     const wrong = await run(dsn.replace(encodeURIComponent(POSTGRES_PASSWORD), "hunter2"));
     assert.equal(wrong.code, 2, wrong.stderr);
@@ -119,13 +118,11 @@ Deno.test(
   needs,
   async () => {
     await using server = await startPostgres();
-    const { PATH = "", HOME = "", DENO_DIR } = Deno.env.toObject();
     const home = await Deno.makeTempDir();
     await using _ = { [Symbol.asyncDispose]: () => Deno.remove(home, { recursive: true }) };
     const { code, stderr } = await runProgram(SCRIPT, ["control"], {
       env: {
-        PATH,
-        DENO_DIR: DENO_DIR ?? `${HOME}/.cache/deno`,
+        ...BARE,
         OPENBOX_HOME: home,
         OPENBOX_ADDR: "127.0.0.1:0",
         OPENBOX_DB: server.dsn(await server.newDatabase()),
@@ -138,16 +135,8 @@ Deno.test(
 );
 
 Deno.test("STO-12: told to end while it waits for its database, it ends", needs, async () => {
-  const { PATH = "", HOME = "", DENO_DIR } = Deno.env.toObject();
   await using control = startProgram(SCRIPT, ["control"], {
-    env: {
-      PATH,
-      DENO_DIR: DENO_DIR ?? `${HOME}/.cache/deno`,
-      OPENBOX_ADDR: "127.0.0.1:0",
-      OPENBOX_DB: `postgres://u:hunter2@127.0.0.1:${freePort()}/d`,
-      OPENBOX_CA_KEY: formatCaKeys(generateCaKeys()).reveal(),
-      OPENBOX_BOOTSTRAP_TOKEN: newUserToken(),
-    },
+    env: stateless(`postgres://u:hunter2@127.0.0.1:${freePort()}/d`),
     cwd: "/",
   });
   await eventually("it waits", () => /waiting for the database/.test(control.stderr()), 20_000);
@@ -158,3 +147,20 @@ Deno.test("STO-12: told to end while it waits for its database, it ends", needs,
   assert.equal(code, 143, control.stderr());
   assert.doesNotMatch(control.stderr(), /hunter2/);
 });
+
+Deno.test(
+  "a token for somebody locked out is not waited for when the database is away",
+  needs,
+  async () => {
+    const { code, stderr } = await runProgram(SCRIPT, ["control", "--new-token", "me"], {
+      env: stateless(`postgres://u:hunter2@127.0.0.1:${freePort()}/d`),
+      cwd: "/",
+    });
+    assert.equal(code, 6, stderr);
+    assert.match(
+      stderr,
+      /Cannot reach the database postgres:\/\/u@127\.0\.0\.1:\d+\/d: .*ECONNREFUSED/,
+    );
+    assert.doesNotMatch(stderr, /hunter2/);
+  },
+);

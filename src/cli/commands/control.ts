@@ -16,6 +16,7 @@ export interface ControlFlags {
   readonly newToken?: string;
   readonly dispatchLimit?: string;
   readonly sourceLimit?: string;
+  readonly auditSyslog?: string;
 }
 
 export async function control(flags: ControlFlags, host: Host): Promise<number | void> {

@@ -51,10 +51,10 @@ export const verifyAudit = userRoute(
     body: AuditVerifyRequest,
     answers: { 200: AuditVerdict },
   },
-  async (call, _user, { store }) => {
-    const { kept } = call.body;
+  async (call, _user, { store, keptHead }) => {
+    const given = call.body.kept, signed = await keptHead();
     const { head, bad } = await store.verifyAudit({
-      kept: kept && [kept],
+      kept: [given, signed].filter((head) => head !== undefined),
     });
     const body: AuditVerdict = {
       head: { seq: head.seq, hash: head.hash },

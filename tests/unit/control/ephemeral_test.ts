@@ -4,6 +4,9 @@ import { eventually } from "../../fixtures/processes.ts";
 import { done } from "./access_world.ts";
 import { registration, startWorld } from "./world.ts";
 
+/** Of a control plane: what is held and who is silent, and the audit's head. */
+const LOOPS = 2;
+
 /** A control plane with two ephemeral nodes, and time that passes in the steps in which it looks. */
 async function world() {
   const clock = new FakeClock();
@@ -24,9 +27,9 @@ async function world() {
     return { id: made.node_id, beat };
   };
   const step = async () => {
-    await eventually("it sleeps", () => clock.sleeping > 0);
+    await eventually("it sleeps", () => clock.sleeping === LOOPS);
     clock.advance(5000);
-    await eventually("it has looked", () => clock.sleeping > 0);
+    await eventually("it has looked", () => clock.sleeping === LOOPS);
   };
   const names = async () => {
     const { nodes } = await done(world.call("GET", "/v1/nodes", by));

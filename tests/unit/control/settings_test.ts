@@ -16,6 +16,8 @@ const refuses = (code: string, text: RegExp, flags: ControlFlags, env?: Record<s
 
 Deno.test("nothing said: loopback, plain, and files in the home", () => {
   assert.deepEqual(read({}), {
+    auditHead: "/home/me/.openbox/control/audit_head.json",
+    auditSyslog: undefined,
     listen: { hostname: "127.0.0.1", port: 8080, loopback: true },
     publicUrl: undefined,
     database: { kind: "home", path: "/home/me/.openbox/control/openbox.db" },

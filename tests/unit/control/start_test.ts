@@ -28,7 +28,7 @@ Deno.test("STO-17: held times are written every 5 seconds, and when the database
   await using _ = await startWorld({ clock, store });
   const round = async () => {
     const before = flushed;
-    await eventually("it sleeps", () => clock.sleeping > 0);
+    await eventually("both its loops sleep", () => clock.sleeping === 2);
     clock.advance(4999);
     assert.equal(flushed, before);
     clock.advance(1);

@@ -12,12 +12,8 @@ import { POSTGRES_PASSWORD, sharedPostgres } from "../../fixtures/postgres.ts";
 import { eventually } from "../../fixtures/processes.ts";
 
 const NOW = Date.UTC(2026, 0, 1);
-const FIXTURES = new URL("../../fixtures/", import.meta.url).pathname;
 const present = requireComponent("initdb", "postgres");
-const server = present.ignore ? undefined : sharedPostgres({
-  settings: ["listen_addresses=127.0.0.1,127.0.0.2"],
-  tls: { cert: `${FIXTURES}tls.crt`, key: `${FIXTURES}tls.key` },
-});
+const server = present.ignore ? undefined : sharedPostgres();
 
 const open = (database: string, parameters?: string): Promise<Store> =>
   openPostgresStore(parsePostgresDsn(server!().dsn(database, parameters)), { clock: systemClock });
@@ -274,79 +270,6 @@ Deno.test(
     );
   },
 );
-
-Deno.test(
-  "TLS: a certificate that is known is believed, others are not, and the name has to fit",
-  present,
-  async () => {
-    const database = await server!().newDatabase();
-    const root = encodeURIComponent(`${FIXTURES}tls.crt`);
-    {
-      await using store = await open(database, `sslmode=verify-full&sslrootcert=${root}`);
-      await store.ping();
-      assert.equal(
-        await server!().query(
-          `select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid) where datname = '${database}' and application_name = 'openbox'`,
-        ),
-        "t",
-      );
-    }
-    await refuses(
-      "bad_setting",
-      /certificate is not believed.*sslrootcert/,
-      open(database, "sslmode=require"),
-    );
-    const byOtherName = (query: string) =>
-      openPostgresStore(
-        parsePostgresDsn(server!().dsn(database, query).replace("@127.0.0.1:", "@127.0.0.2:")),
-        { clock: systemClock },
-      );
-    await refuses(
-      "bad_setting",
-      /certificate is not believed/,
-      byOtherName(`sslmode=verify-full&sslrootcert=${root}`),
-    );
-    await using issuerOnly = await byOtherName(`sslmode=verify-ca&sslrootcert=${root}`);
-    await issuerOnly.ping();
-    await using plain = await open(database, "sslmode=disable");
-    await plain.ping();
-    await using offered = await open(database);
-    await offered.ping();
-    await refuses(
-      "bad_file",
-      /sslrootcert \/nowhere/,
-      open(database, "sslmode=verify-full&sslrootcert=/nowhere"),
-    );
-  },
-);
-
-Deno.test("TLS: a server that does not offer it, or says more than it may before it, is refused", async () => {
-  for (const [answer, why] of [["N", /does not offer TLS/], ["Sx", undefined]] as const) {
-    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const serving = (async () => {
-      for await (const conn of listener) {
-        using _ = conn;
-        await conn.read(new Uint8Array(8));
-        await conn.write(new TextEncoder().encode(answer));
-        await conn.read(new Uint8Array(1));
-      }
-    })();
-    const { port } = listener.addr as Deno.NetAddr;
-    const ending = new AbortController();
-    const opening = openPostgresStore(
-      parsePostgresDsn(`postgres://u@127.0.0.1:${port}/d?sslmode=verify-full`),
-      { clock: systemClock, signal: ending.signal },
-    );
-    if (why) await refuses("bad_setting", why, opening);
-    else {
-      // it may be another one the next time: it is waited for, and never spoken to
-      setTimeout(() => ending.abort(new Error("enough")), 300);
-      await assert.rejects(opening, /enough/);
-    }
-    listener.close();
-    await serving.catch(() => {});
-  }
-});
 
 pair(
   "a password that was changed while it runs is the database's failure, not the caller's",
