@@ -49,6 +49,11 @@ function processHost(): Host {
     clock: systemClock,
     signal: ending.signal,
     env: (name) => Deno.env.get(name) || undefined,
+    takeEnv(name) {
+      const value = Deno.env.get(name) || undefined;
+      if (value !== undefined) Deno.env.delete(name);
+      return value;
+    },
     cwd: () => Deno.cwd(),
     onSignal(name, handler) {
       const entry = { name, handler };

@@ -40,6 +40,7 @@ export const CODES = {
   enroll_token_invalid: [401, NOT_ALLOWED],
   enroll_token_used: [401, NOT_ALLOWED],
   key_proof: [401, NOT_ALLOWED],
+  wrong_passphrase: [403, NOT_ALLOWED],
   node_deleted: [410, NOT_ALLOWED],
   node_cloned: [403, NOT_ALLOWED],
   ca_changed: [409, NOT_ALLOWED],
@@ -70,6 +71,7 @@ export const CODES = {
   session_isolation_mismatch: [409, CONFLICT],
   // what does not answer
   unavailable: [503, UNAVAILABLE],
+  ca_locked: [503, UNAVAILABLE],
   database_unavailable: [503, UNAVAILABLE],
   audit_unavailable: [503, UNAVAILABLE],
   audit_broken: [500, INTERNAL],

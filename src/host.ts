@@ -11,6 +11,8 @@ export interface Host {
   readonly signal: AbortSignal;
   /** Undefined where the variable is unset or empty: an empty setting is no setting. */
   env(name: string): string | undefined;
+  /** As `env`, and removes it, so that no child of this process inherits a secret. */
+  takeEnv(name: string): string | undefined;
   cwd(): string;
   /** Takes a signal away from `signal` until disposed; the newest handler wins. */
   onSignal(name: HostSignal, handler: () => void): Disposable;

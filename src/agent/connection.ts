@@ -28,7 +28,7 @@ export function authenticate(
 ): AuthDecision<VerifiedUser> {
   const { state } = node;
   const policy: UserCertPolicy = {
-    authority: state.ca.user,
+    authorities: state.ca.user.keys,
     username,
     accountId: state.accountId,
     nodeId: state.nodeId,

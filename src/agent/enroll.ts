@@ -3,6 +3,7 @@ import type { RegisterRequest } from "../api/enroll.ts";
 import type { SignedStatement } from "../api/revocations.ts";
 import { type EnrollToken, formatEnrollToken, signEnrollProof } from "../ca/enroll_proof.ts";
 import { caFingerprint } from "../ca/keys.ts";
+import { followCa, trustPair } from "../ca/trust.ts";
 import { verifyHostCert } from "../ca/verifier.ts";
 import type { ControlClient } from "../client/control_client.ts";
 import type { ServerUrl } from "../client/server_url.ts";
@@ -51,8 +52,8 @@ export async function enroll(
     proof: signEnrollProof(token, hostKey),
   };
   const answer = await control.register(request, options);
-  const ca = parseCaAnswer(answer);
-  const fingerprint = caFingerprint(ca);
+  const pair = parseCaAnswer(answer);
+  const fingerprint = caFingerprint(pair);
   if (fingerprint !== token.fingerprint) {
     throw new OpenboxError(
       "ca_changed",
@@ -63,6 +64,8 @@ export async function enroll(
       },
     );
   }
+  // the token pins a pair; where the CA was rotated since, its keys lead on
+  const ca = followCa(trustPair(pair), answer.ca_rotations ?? []);
   return {
     state: {
       server,
@@ -102,7 +105,7 @@ export function checkHostCert(
   try {
     const cert = parseHostCert(line);
     const now = Number(cert.validAfter) * 1000;
-    const { key } = verifyHostCert(cert.blob, { authority: ca.host, nodeId, now });
+    const { key } = verifyHostCert(cert.blob, { authorities: ca.host.keys, nodeId, now });
     if (!equalBytes(key.blob, hostKey.blob)) throw new Error("it is for another key");
     return cert;
   } catch (cause) {

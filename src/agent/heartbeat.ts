@@ -5,6 +5,7 @@
 import type { AbortOptions } from "../abort.ts";
 import { MAX_NODE_SESSIONS, type NodeSession as ApiSession } from "../api/sessions.ts";
 import type { HeldRevocationsAnswer, SignedStatement } from "../api/revocations.ts";
+import { CA_KINDS, followCa, keysFingerprint } from "../ca/trust.ts";
 import { type ControlClient, ControlError } from "../client/control_client.ts";
 import type { RevokedEntry } from "../client/revocation_list.ts";
 import type { Clock } from "../clock.ts";
@@ -42,6 +43,8 @@ const BEAT_MS = 30_000;
 /** How soon the control plane hears of what changed with the sessions. */
 const SOON_MS = 2_000;
 const FIRST_RETRY_MS = 1_000, MAX_RETRY_MS = 60_000;
+/** What an answer changed is told at once; a control plane that changes something each time has to wait. */
+const MOST_AT_ONCE = 3;
 /** Between two lines of the log about what goes on failing. */
 const COMPLAINT_MS = 60_000;
 
@@ -53,14 +56,16 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
     changed = true;
     hurry();
   });
-  let retryMs = FIRST_RETRY_MS, complainedAt = -Infinity, failing = false;
+  let retryMs = FIRST_RETRY_MS, complainedAt = -Infinity, failing = false, atOnce = 0;
   while (!signal.aborted) {
     changed = false;
     try {
-      await beatOnce(deps, signal);
+      const news = await beatOnce(deps, signal);
       if (failing) log("agent").info("the control plane answers again");
       failing = false;
       retryMs = FIRST_RETRY_MS;
+      if (news && atOnce++ < MOST_AT_ONCE) continue;
+      atOnce = 0;
     } catch (error) {
       if (signal.aborted) return;
       const failure = toOpenboxError(error);
@@ -89,10 +94,11 @@ export async function beat(deps: HeartbeatDeps, signal: AbortSignal): Promise<vo
   }
 }
 
+/** Whether the answer changed what this node trusts or shows, which the control plane waits to hear. */
 async function beatOnce(
   deps: HeartbeatDeps,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { control, clock, bootId, node, addr, sessions, revocations } = deps;
   const where = await addr({ signal });
   const reports = reportSessions(sessions.list());
@@ -103,6 +109,10 @@ async function beatOnce(
     version: VERSION,
     boot_id: bootId,
     host_cert_serial: String(node.state.hostCert.serial),
+    ca_trusted: {
+      host: keysFingerprint(node.state.ca.host.keys),
+      user: keysFingerprint(node.state.ca.user.keys),
+    },
     load: Deno.loadavg(),
     ...(held && {
       revocations_version: held.version,
@@ -116,9 +126,27 @@ async function beatOnce(
     await sessions.end({ userId, name });
     log("agent", "session").info("session ended from the control plane", { session: name });
   }
+  const followed = await follow(answer.ca_rotations ?? [], node);
   if (answer.host_cert !== undefined) await renew(answer.host_cert, node);
   if (answer.send_revocations) await giveBack(deps, signal);
   else if (answer.revocation_list) await takeRevocations(answer.revocation_list, deps);
+  return followed || answer.host_cert !== undefined;
+}
+
+/** Trust goes only where a key that is trusted already leads; what else is said changes nothing. */
+async function follow(
+  statements: readonly string[],
+  node: HeartbeatDeps["node"],
+): Promise<boolean> {
+  const { ca: before } = node.state, ca = followCa(before, statements);
+  if (ca === before) return false;
+  await node.update({ ca });
+  for (const kind of CA_KINDS) {
+    if (ca[kind] === before[kind]) continue;
+    const keys = ca[kind].keys.map((key) => keysFingerprint([key])).join(", ");
+    log("agent").info("the {kind} CA is rotated; trusted now: {keys}", { kind, keys });
+  }
+  return true;
 }
 
 /** The control plane does not know the list that is held here, as after its restore from a backup. */
@@ -136,7 +164,8 @@ async function giveBack(deps: HeartbeatDeps, signal: AbortSignal): Promise<void>
     log("agent", "revocation").warn("the control plane takes no list back: {error}", { error });
     // as one that holds none it is told the control plane's own, and judges that
     const revocations = { ...deps.revocations, held: undefined };
-    return await beatOnce({ ...deps, revocations }, signal);
+    await beatOnce({ ...deps, revocations }, signal);
+    return;
   }
   log("agent", "revocation").warn("the control plane had forgotten revocations; it has them again");
   if (answer.revocation_list) await takeRevocations(answer.revocation_list, deps);

@@ -71,7 +71,7 @@ export async function openRevocations(deps: RevocationsDeps): Promise<Revocation
   const { path, node, rules, clock } = deps;
   const verify = (statement: SignedStatement, now: number) =>
     verifyRevocationList(statement, {
-      authorities: [node.state.ca.host],
+      authorities: node.state.ca.host.keys,
       accountId: node.state.accountId,
       now,
     });

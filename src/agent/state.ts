@@ -2,19 +2,14 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import type { EnrollToken } from "../ca/enroll_proof.ts";
-import type { CaPublicKeys } from "../ca/keys.ts";
+import { formatTrust, parseTrust } from "../ca/kept_trust.ts";
+import type { CaTrust } from "../ca/trust.ts";
 import { parseServerUrl, type ServerUrl } from "../client/server_url.ts";
 import { readKeptJson, unusable } from "../home/kept_json.ts";
 import { writePrivateFile } from "../home/private_file.ts";
 import { Secret } from "../secret.ts";
 import { certificateLine, parseCertificate, parseCertificateLine } from "../ssh/certificate.ts";
-import {
-  authorizedLine,
-  parseAuthorizedLine,
-  parsePrivatePem,
-  type PrivateKey,
-  privatePem,
-} from "../ssh/key.ts";
+import { parsePrivatePem, type PrivateKey, privatePem } from "../ssh/key.ts";
 
 export interface NodeState {
   readonly server: ServerUrl;
@@ -26,7 +21,7 @@ export interface NodeState {
   readonly hostKey: PrivateKey;
   readonly hostCert: HostCert;
   readonly nodeToken: Secret;
-  readonly ca: CaPublicKeys;
+  readonly ca: CaTrust;
   /** SHA-256 of the secret that enrolled it: another one enrolls anew where the node was removed. */
   readonly enrollTokenHash: string;
   readonly insecureHttp: boolean;
@@ -57,6 +52,10 @@ export function parseHostCert(line: string): HostCert {
 const VERSION = 1;
 
 const line = v.pipe(v.string(), v.nonEmpty());
+const trustedKeys = v.object({
+  keys: v.pipe(v.array(line), v.minLength(1)),
+  seq: v.pipe(v.number(), v.safeInteger()),
+});
 const StateFile = v.object({
   version: v.literal(VERSION),
   server: line,
@@ -68,6 +67,8 @@ const StateFile = v.object({
   ca_pubkey: line,
   host_ca_pubkey: line,
   user_ca_pubkey: line,
+  /** Where a rotation led from there: all keys that are trusted, and the number of the newest statement. */
+  ca_trust: v.optional(v.object({ host: trustedKeys, user: trustedKeys })),
   host_cert: line,
   host_key_pem: line,
   node_token: line,
@@ -109,10 +110,7 @@ function fromFile(file: v.InferOutput<typeof StateFile>): NodeState {
     hostKey: named.key,
     hostCert: parseHostCert(file.host_cert),
     nodeToken: new Secret(file.node_token),
-    ca: {
-      host: parseAuthorizedLine(file.host_ca_pubkey),
-      user: parseAuthorizedLine(file.user_ca_pubkey),
-    },
+    ca: parseTrust(file),
     enrollTokenHash: file.enroll_token_hash,
     insecureHttp: file.insecure_http,
     tlsCa: file.tls_ca,
@@ -123,7 +121,7 @@ function fromFile(file: v.InferOutput<typeof StateFile>): NodeState {
 
 /** Replaces the file; whoever calls has read what was there, so that nothing foreign is overwritten. */
 export function writeNodeState(path: string, state: NodeState): Promise<void> {
-  const userCa = authorizedLine(state.ca.user);
+  const trust = formatTrust(state.ca);
   const file: v.InferInput<typeof StateFile> = {
     version: VERSION,
     server: state.server.href,
@@ -131,9 +129,8 @@ export function writeNodeState(path: string, state: NodeState): Promise<void> {
     account_id: state.accountId,
     name: state.name,
     tags: [...state.tags],
-    ca_pubkey: userCa,
-    host_ca_pubkey: authorizedLine(state.ca.host),
-    user_ca_pubkey: userCa,
+    ca_pubkey: trust.user_ca_pubkey,
+    ...trust,
     host_cert: certificateLine(state.hostCert.blob),
     host_key_pem: privatePem(state.hostKey, state.nodeId),
     node_token: state.nodeToken.reveal(),

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { LOGIN } from "../names.ts";
+import { caRotations } from "./ca.ts";
 import { keyLine, nameText } from "./fields.ts";
 
 /** POST /v1/dispatch: which node, and a certificate for one call on it. */
@@ -36,6 +37,7 @@ export const DispatchAnswer = v.object({
   host_ca_pubkey: keyLine,
   user_ca_pubkey: keyLine,
   server_time: v.number(),
+  ca_rotations: caRotations,
   isolation: v.string(),
 });
 export type DispatchAnswer = v.InferOutput<typeof DispatchAnswer>;

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { caRotations } from "./ca.ts";
 import { addressText, arch, keyLine, nameText, os, tagList } from "./fields.ts";
 import { SignedStatement } from "./revocations.ts";
 
@@ -92,6 +93,7 @@ export const RegisterAnswer = v.object({
   node_token: v.string(),
   host_ca_pubkey: keyLine,
   user_ca_pubkey: keyLine,
+  ca_rotations: caRotations,
   account_id: v.string(),
   revocation_list: v.optional(SignedStatement),
   /** The node's tags: the token's, and those asked for that the token allows. */

@@ -1,7 +1,10 @@
 import * as v from "valibot";
+import { caRotations } from "./ca.ts";
 import { addressText, idText, keyLine, seconds } from "./fields.ts";
 import { SignedStatement } from "./revocations.ts";
 import { MAX_NODE_SESSIONS, NodeSession } from "./sessions.ts";
+
+const caSet = v.pipe(v.string(), v.regex(/^SHA256:[A-Za-z0-9+/]{43}$/));
 
 /** POST /v1/nodes/heartbeat, with the node's token as bearer. */
 export const HeartbeatRequest = v.object({
@@ -15,6 +18,8 @@ export const HeartbeatRequest = v.object({
   revocations_version: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
   revocations_issued_at: v.optional(seconds),
   load: v.optional(v.pipe(v.array(v.pipe(v.number(), v.finite())), v.length(3))),
+  /** Fingerprints of the CA keys that the node trusts, of each kind in their order. */
+  ca_trusted: v.optional(v.object({ host: caSet, user: caSet })),
   /** All that the node has; absent: it has none to tell of. */
   sessions: v.optional(v.pipe(v.array(NodeSession), v.maxLength(MAX_NODE_SESSIONS))),
 });
@@ -31,6 +36,8 @@ export const HeartbeatAnswer = v.object({
   send_revocations: v.optional(v.boolean()),
   /** Present when the certificate named in the request is past two thirds of its life, or unknown. */
   host_cert: v.optional(keyLine),
+  /** Present when the node does not trust the CA keys of now, and no others. */
+  ca_rotations: caRotations,
   /** To be ended: nobody is bound to them any more. */
   end_sessions: v.optional(v.array(v.object({ user_id: v.string(), name: v.string() }))),
 });

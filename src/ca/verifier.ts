@@ -67,8 +67,8 @@ export class CertificateRefused extends OpenboxError {
 }
 
 export interface UserCertPolicy {
-  /** The user CA. */
-  readonly authority: PublicKey;
+  /** The user CA; several keys while it is rotated. None is nobody. */
+  readonly authorities: readonly PublicKey[];
   /** The SSH user name of this connection. */
   readonly username: string;
   readonly accountId: string;
@@ -83,7 +83,7 @@ const MAX_PRINCIPALS = 8;
 const PERMIT_PTY = "permit-pty";
 
 export function verifyUserCert(blob: Uint8Array, policy: UserCertPolicy): VerifiedUser {
-  const certificate = signedBy(blob, policy.authority);
+  const certificate = signedByOne(blob, policy.authorities);
   const refuse = (code: Code, message: string, hint?: string): never => {
     throw new CertificateRefused(code, message, { ours: true, hint });
   };
@@ -147,8 +147,8 @@ const KNOWN_OPTIONS: ReadonlySet<string> = new Set([
 ]);
 
 export interface HostCertPolicy {
-  /** The host CA. */
-  readonly authority: PublicKey;
+  /** The host CA; several keys while it is rotated. None is nobody. */
+  readonly authorities: readonly PublicKey[];
   /** The node that was asked for. */
   readonly nodeId: string;
   /** Epoch milliseconds. */
@@ -158,7 +158,7 @@ export interface HostCertPolicy {
 export function verifyHostCert(blob: Uint8Array, policy: HostCertPolicy): VerifiedNode {
   let certificate: Certificate;
   try {
-    certificate = signedBy(blob, policy.authority);
+    certificate = signedByOne(blob, policy.authorities);
   } catch (cause) {
     throw new CertificateRefused(
       "host_key_mismatch",
@@ -187,6 +187,19 @@ export function verifyHostCert(blob: Uint8Array, policy: HostCertPolicy): Verifi
     key: certificate.key,
     serial: certificate.serial,
   } as Omit<VerifiedNode, typeof verified> as VerifiedNode;
+}
+
+/** By the first of them that the certificate names. */
+function signedByOne(blob: Uint8Array, authorities: readonly PublicKey[]): Certificate {
+  let refused = new CertificateRefused("cert_refused", "No CA is trusted", { ours: false });
+  for (const authority of authorities) {
+    try {
+      return signedBy(blob, authority);
+    } catch (error) {
+      refused = error as CertificateRefused;
+    }
+  }
+  throw refused;
 }
 
 /** Parsed, naming our authority, and really signed by it. Who it is for and when, the caller looks at. */

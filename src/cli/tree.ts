@@ -1,8 +1,10 @@
 /** The commands of openbox, their flags and their help. What each does is in `commands/`, loaded when it is asked for. */
 import { buildRouteMap } from "@stricli/core";
 import { command, type Context } from "./command.ts";
+import type { BackupFlags, RestoreFlags } from "./commands/backup.ts";
 import type { AuditFlags, AuditVerifyFlags } from "./commands/audit.ts";
 import type { AgentFlags } from "./commands/agent.ts";
+import type { PassphraseFlags, RotateFlags } from "./commands/ca.ts";
 import type { CanFlags } from "./commands/can.ts";
 import type { ControlFlags } from "./commands/control.ts";
 import type { LoginFlags } from "./commands/login.ts";
@@ -408,12 +410,109 @@ Examples:
   load: async () => (await import("./commands/audit.ts")).auditVerify,
 });
 
+const backup = command<BackupFlags, [string]>({
+  brief: "Back up the control plane's database, its CA's keys sealed inside",
+  about:
+    `The control plane goes on meanwhile. Where the CA is not sealed, its keys go into the file under a passphrase that is asked for.
+
+Examples:
+  openbox backup box-$(date +%F).backup
+  openbox backup --passphrase-file /etc/openbox/backup-passphrase nightly.backup`,
+  parameters: {
+    flags: {
+      passphraseFile: textFlag("FILE", "The passphrase for the CA's keys; - is stdin"),
+      withoutCa: switchFlag("Leave the CA's keys out"),
+      json: JSON_FLAG,
+    },
+    positional: { kind: "tuple", parameters: [argument("FILE", "A new file")] },
+  },
+  load: async () => (await import("./commands/backup.ts")).backup,
+});
+
+const restore = command<RestoreFlags, [string]>({
+  brief: "Put a backup in the place of the database of a stopped control plane",
+  about:
+    `Run it on the control plane's machine. What was there stays beside it; revocations that were made since the backup hold on. On Postgres it goes into an empty database.
+
+Examples:
+  openbox restore box-2026-01-31.backup
+  OPENBOX_DB=postgres://… openbox restore box-2026-01-31.backup`,
+  parameters: {
+    flags: {
+      db: textFlag("FILE", "The database (OPENBOX_DB; default control/openbox.db in the home)"),
+      json: JSON_FLAG,
+    },
+    positional: { kind: "tuple", parameters: [argument("FILE", "The backup")] },
+  },
+  load: async () => (await import("./commands/backup.ts")).restore,
+});
+
 const caKeygen = command<JsonFlags>({
   brief: "Print a new pair of CA keys, for `control --ca`",
   about: `Examples:
   (umask 077; openbox ca-keygen > ca_key)`,
   parameters: { flags: { json: JSON_FLAG } },
   load: async () => (await import("./commands/ca_keygen.ts")).caKeygen,
+});
+
+const passphraseFile = textFlag("FILE", "File with the passphrase; - is stdin");
+
+const caStatus = command<JsonFlags>({
+  brief: "Show the CA: its keys, its rotation, and which nodes have yet to follow",
+  parameters: { flags: { json: JSON_FLAG } },
+  load: async () => (await import("./commands/ca.ts")).caStatus,
+});
+
+const caSeal = command<PassphraseFlags>({
+  brief: "Put the CA's keys under a passphrase",
+  about:
+    `The passphrase is asked for without echo, or read from --passphrase-file, OPENBOX_CA_PASSPHRASE or stdin. After its next start the control plane issues no certificate until \`openbox ca unseal\`.
+
+Examples:
+  openbox ca seal
+  openbox ca seal --passphrase-file passphrase`,
+  parameters: { flags: { passphraseFile, json: JSON_FLAG } },
+  load: async () => (await import("./commands/ca.ts")).caSeal,
+});
+
+const caUnseal = command<PassphraseFlags>({
+  brief: "Tell a control plane that started sealed the passphrase of its CA",
+  about: `Examples:
+  openbox ca unseal
+  pass show openbox-ca | openbox ca unseal --passphrase-file -`,
+  parameters: { flags: { passphraseFile, json: JSON_FLAG } },
+  load: async () => (await import("./commands/ca.ts")).caUnseal,
+});
+
+const caRotate = command<RotateFlags, [string?]>({
+  brief: "Replace the CA's keys, in steps that cut nobody off, or at once",
+  about:
+    `init announces the next key. update signs with it, for every node that knows it. finish drops the old one. rollback, before that, drops the next one. Each step waits until the nodes that are online have followed. Logins and nodes follow by themselves.
+
+Examples:
+  openbox ca rotate init
+  openbox ca status                       # which nodes have yet to follow
+  openbox ca rotate update && sleep 60 && openbox ca rotate finish
+  openbox ca rotate --emergency --user    # the user CA's key was copied: at once`,
+  parameters: {
+    flags: {
+      host: switchFlag("Only the host CA: who answers"),
+      user: switchFlag("Only the user CA: who calls"),
+      emergency: switchFlag("A new key at once; nodes are offline until their next heartbeat"),
+      force: switchFlag("Also where nodes have not followed; they are offline until they do"),
+      json: JSON_FLAG,
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [{
+        ...argument("STEP", "init, update, finish or rollback", {
+          proposeCompletions: () => Promise.resolve(["init", "update", "finish", "rollback"]),
+        }),
+        optional: true,
+      }],
+    },
+  },
+  load: async () => (await import("./commands/ca.ts")).caRotate,
 });
 
 const version = command<JsonFlags>({
@@ -455,7 +554,11 @@ Examples:
         "FILE",
         "The database: a SQLite file (default control/openbox.db in the home) or a Postgres",
       ),
-      ca: textFlag("FILE", "The CA keys, as `openbox ca-keygen` prints them (or OPENBOX_CA_KEY)"),
+      ca: textFlag(
+        "FILE",
+        "The CA keys, as `openbox ca-keygen` prints them (or OPENBOX_CA_KEY); `database` keeps them sealed there",
+      ),
+      caPassphraseFile: textFlag("FILE", "What the CA is sealed with (or OPENBOX_CA_PASSPHRASE)"),
       tlsCert: textFlag("FILE", "Serve HTTPS with this certificate, PEM"),
       tlsKey: textFlag("FILE", "The key of --tls-cert, PEM"),
       insecureHttp: switchFlag("Serve plain HTTP to other machines"),
@@ -559,6 +662,8 @@ export const root = buildRouteMap<string, Context>({
       docs: { brief: "Show and check the record of who did what" },
     }),
     revoke,
+    backup,
+    restore,
     login,
     logout,
     whoami,
@@ -577,6 +682,10 @@ export const root = buildRouteMap<string, Context>({
     can,
     control,
     agent,
+    ca: buildRouteMap<string, Context>({
+      routes: { status: caStatus, rotate: caRotate, seal: caSeal, unseal: caUnseal },
+      docs: { brief: "Show, rotate and seal the CA of a control plane" },
+    }),
     caKeygen,
     completion,
     version,

@@ -5,6 +5,7 @@
 import * as v from "valibot";
 import { type AbortOptions, abortReason, deadline } from "../abort.ts";
 import { type AuditHead, AuditPage, type AuditRecord, AuditVerdict } from "../api/audit.ts";
+import { type CaRotateRequest, CaStatus } from "../api/ca.ts";
 import { DispatchAnswer, type DispatchRequest } from "../api/dispatch.ts";
 import { CanAnswer, type CanRequest } from "../api/can.ts";
 import {
@@ -96,6 +97,15 @@ export interface ControlClient extends AsyncDisposable {
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
   reportRuns(events: RunEvents, options?: AbortOptions): Promise<void>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
+  /** The lines of a backup as they come, however long that takes: `options` ends it. */
+  backup(
+    request: { readonly passphrase: Secret | undefined; readonly withoutCa: boolean },
+    options: Required<AbortOptions>,
+  ): Promise<ReadableStream<Uint8Array>>;
+  caStatus(options?: AbortOptions): Promise<CaStatus>;
+  rotateCa(request: CaRotateRequest, options?: AbortOptions): Promise<CaStatus>;
+  sealCa(passphrase: Secret, options?: AbortOptions): Promise<CaStatus>;
+  unsealCa(passphrase: Secret, options?: AbortOptions): Promise<CaStatus>;
   audit(query: AuditQuery, options?: AbortOptions): Promise<readonly AuditRecord[]>;
   /** Takes a second for some 100,000 records. */
   verifyAudit(
@@ -153,6 +163,24 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       : {}),
   });
 
+  const request = (method: string, path: string, body: unknown, signal: AbortSignal) =>
+    fetch(server.href + path, {
+      method,
+      client,
+      redirect: "manual",
+      signal,
+      headers: {
+        ...(options.token && { authorization: `Bearer ${options.token.reveal()}` }),
+        ...(body !== undefined && { "content-type": "application/json" }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+  const failure = (error: unknown, signal: AbortSignal): unknown => {
+    if (signal.aborted) return abortReason(signal);
+    if (error instanceof OpenboxError) return error;
+    return unreachable(server, why(error), hintFor(why(error)));
+  };
+
   async function call<T extends v.GenericSchema>(
     answer: T,
     method: string,
@@ -167,22 +195,10 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     });
     let response: Response, bytes: Uint8Array;
     try {
-      response = await fetch(server.href + path, {
-        method,
-        client,
-        redirect: "manual",
-        signal: limit.signal,
-        headers: {
-          ...(options.token && { authorization: `Bearer ${options.token.reveal()}` }),
-          ...(body !== undefined && { "content-type": "application/json" }),
-        },
-        ...(body !== undefined && { body: JSON.stringify(body) }),
-      });
+      response = await request(method, path, body, limit.signal);
       bytes = await readLimited(response, server);
     } catch (error) {
-      if (limit.signal.aborted) throw abortReason(limit.signal);
-      if (error instanceof OpenboxError) throw error;
-      throw unreachable(server, why(error), hintFor(why(error)));
+      throw failure(error, limit.signal);
     }
     if (!response.ok) throw refusal(server, response, bytes);
     const parsed = v.safeParse(answer, bytes.length === 0 ? undefined : parseJson(bytes));
@@ -270,6 +286,19 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
     reportRuns: (events, options) => call(v.undefined(), "POST", "/v1/nodes/runs", events, options),
     dispatch: (request, options) => call(DispatchAnswer, "POST", "/v1/dispatch", request, options),
+    async backup({ passphrase, withoutCa }, { signal }) {
+      const body = { passphrase: passphrase?.reveal(), without_ca: withoutCa };
+      const response = await request("POST", "/v1/backup", body, signal)
+        .catch((error) => Promise.reject(failure(error, signal)));
+      if (!response.ok) throw refusal(server, response, await readLimited(response, server));
+      return response.body!;
+    },
+    caStatus: (options) => call(CaStatus, "GET", "/v1/ca", undefined, options),
+    rotateCa: (request, options) => call(CaStatus, "POST", "/v1/ca/rotate", request, options),
+    sealCa: (passphrase, options) =>
+      call(CaStatus, "POST", "/v1/ca/seal", { passphrase: passphrase.reveal() }, options),
+    unsealCa: (passphrase, options) =>
+      call(CaStatus, "POST", "/v1/ca/unseal", { passphrase: passphrase.reveal() }, options),
     async audit(query, options) {
       const given = Object.entries(query).filter(([, value]) => value !== undefined);
       const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));

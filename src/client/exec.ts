@@ -16,8 +16,8 @@ import {
   type RunLimits,
   type RunRequest,
 } from "../api/run.ts";
-import type { CaPublicKeys } from "../ca/keys.ts";
 import { OPTION } from "../ca/names.ts";
+import type { CaTrust } from "../ca/trust.ts";
 import { verifyHostCert } from "../ca/verifier.ts";
 import { concat, text, toBase64, utf8 } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
@@ -64,7 +64,7 @@ export interface ExecDeps {
   /** Connects to a node's address. */
   dial(addr: string, options: Required<AbortOptions>): Promise<Socket>;
   /** The CA to believe, or a refusal: what was pinned decides. */
-  checkCa(answer: CaAnswer): CaPublicKeys | Promise<CaPublicKeys>;
+  checkCa(answer: CaAnswer): CaTrust | Promise<CaTrust>;
 }
 
 /** A command that the node was asked to run. Disposing it closes the connection; the node then ends what still runs. */
@@ -185,7 +185,7 @@ function checkAnswer(answer: DispatchAnswer, target: Target): void {
 /** The whole way to the open channel, in one budget of time. `stack` owns the connection. */
 async function openChannel(
   answer: DispatchAnswer,
-  ca: CaPublicKeys,
+  ca: CaTrust,
   deps: ExecDeps,
   stack: AsyncDisposableStack,
   signal: AbortSignal,
@@ -214,7 +214,7 @@ async function openChannel(
 
 async function connect(
   answer: DispatchAnswer,
-  ca: CaPublicKeys,
+  ca: CaTrust,
   deps: ExecDeps,
   { signal, onRetry }: Required<AbortOptions> & { onRetry(error: Error): void },
 ): Promise<SshConnection> {
@@ -232,7 +232,7 @@ async function connect(
 
 async function connectOnce(
   answer: DispatchAnswer,
-  ca: CaPublicKeys,
+  ca: CaTrust,
   deps: ExecDeps,
   signal: AbortSignal,
 ): Promise<SshConnection> {
@@ -244,7 +244,7 @@ async function connectOnce(
     certificate: splitLine(answer.user_cert).blob,
     verifyHost: (certificate) =>
       verifyHostCert(certificate, {
-        authority: ca.host,
+        authorities: ca.host.keys,
         nodeId: answer.node_id,
         now: deps.clock.now(),
       }).key,

@@ -1,13 +1,21 @@
 /** Whether the CA that a control plane names is the one that this caller believes. */
 import { caFingerprint, type CaPublicKeys } from "../ca/keys.ts";
-import { equalBytes } from "../bytes.ts";
+import {
+  CA_KINDS,
+  type CaTrust,
+  currentPair,
+  followCa,
+  includesKey,
+  namedKeys,
+  trustPair,
+} from "../ca/trust.ts";
 import { OpenboxError } from "../errors.ts";
 import { parseAuthorizedLine } from "../ssh/key.ts";
 import { isInsecure, type ServerUrl } from "./server_url.ts";
 
 /** What a caller knows of its CA beforehand. */
 export type CaPin =
-  | { readonly kind: "keys"; readonly keys: CaPublicKeys }
+  | { readonly kind: "trust"; readonly trust: CaTrust }
   | { readonly kind: "fingerprint"; readonly fingerprint: string }
   | { readonly kind: "none" };
 
@@ -23,10 +31,11 @@ export function parseFingerprint(text: string, source: string): string {
   );
 }
 
-/** Both CA keys as every answer of a control plane carries them. */
+/** Both CA keys as every answer of a control plane carries them, and how they came to be the ones. */
 export interface CaAnswer {
   readonly host_ca_pubkey: string;
   readonly user_ca_pubkey: string;
+  readonly ca_rotations?: readonly string[];
 }
 
 export function parseCaAnswer(answer: CaAnswer): CaPublicKeys {
@@ -44,14 +53,15 @@ export function parseCaAnswer(answer: CaAnswer): CaPublicKeys {
 }
 
 /**
- * The keys of `answer`, once the pin allows them; else `ca_changed`. Without a pin, over a connection
- * that somebody could sit in, `insecure_http` with the line that sets one.
+ * What is trusted by now: the pin, and where the statements of the answer lead from it. `ca_changed` where
+ * the answer names other keys. Without a pin, over a connection that somebody could sit in, `insecure_http`
+ * with the line that sets one.
  */
-export function checkCa(answer: CaAnswer, pin: CaPin, server: ServerUrl): CaPublicKeys {
-  const keys = parseCaAnswer(answer);
-  const fingerprint = caFingerprint(keys);
+export function checkCa(answer: CaAnswer, pin: CaPin, server: ServerUrl): CaTrust {
+  const named = parseCaAnswer(answer), statements = answer.ca_rotations ?? [];
   if (pin.kind === "none") {
-    if (!isInsecure(server)) return keys;
+    const fingerprint = caFingerprint(named);
+    if (!isInsecure(server)) return followCa(trustPair(named), statements);
     throw new OpenboxError(
       "insecure_http",
       `Nothing says which CA to believe, and over plain HTTP anybody could have named ${fingerprint}`,
@@ -61,13 +71,31 @@ export function checkCa(answer: CaAnswer, pin: CaPin, server: ServerUrl): CaPubl
       },
     );
   }
-  const same = pin.kind === "fingerprint"
-    ? pin.fingerprint === fingerprint
-    : equalBytes(pin.keys.host.blob, keys.host.blob) &&
-      equalBytes(pin.keys.user.blob, keys.user.blob);
-  if (same) return keys;
-  const pinned = pin.kind === "fingerprint" ? pin.fingerprint : caFingerprint(pin.keys);
-  throw new OpenboxError(
+  const start = pin.kind === "trust" ? pin.trust : findPair(pin.fingerprint, named, statements);
+  const trust = start && followCa(start, statements);
+  if (trust && CA_KINDS.every((kind) => includesKey(trust[kind].keys, named[kind]))) return trust;
+  const pinned = pin.kind === "fingerprint"
+    ? pin.fingerprint
+    : caFingerprint(currentPair(pin.trust));
+  throw caChanged(caFingerprint(named), pinned, server);
+}
+
+/** The pair of this fingerprint: the one that is named, or one of former times among the statements. */
+function findPair(
+  fingerprint: string,
+  named: CaPublicKeys,
+  statements: readonly string[],
+): CaTrust | undefined {
+  for (const host of [named.host, ...namedKeys("host", statements)]) {
+    for (const user of [named.user, ...namedKeys("user", statements)]) {
+      if (caFingerprint({ host, user }) === fingerprint) return trustPair({ host, user });
+    }
+  }
+  return undefined;
+}
+
+const caChanged = (fingerprint: string, pinned: string, server: ServerUrl) =>
+  new OpenboxError(
     "ca_changed",
     `The control plane at ${server.href} names the CA ${fingerprint}; pinned is ${pinned}`,
     {
@@ -75,4 +103,3 @@ export function checkCa(answer: CaAnswer, pin: CaPin, server: ServerUrl): CaPubl
         `somebody may sit in between; if the CA was really replaced: openbox login --server ${server.href} --ca-fingerprint ${fingerprint}`,
     },
   );
-}

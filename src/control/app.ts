@@ -151,6 +151,7 @@ function respond(
   if (origin.startsWith("https:")) headers["strict-transport-security"] = HSTS;
   if (body === undefined) return new Response(null, { status, headers });
   headers["content-type"] = type ?? "application/json";
+  if (body instanceof ReadableStream) return new Response(body, { status, headers });
   return new Response(type ? String(body) : JSON.stringify(body), { status, headers });
 }
 

@@ -23,6 +23,12 @@ export interface Runner extends Rights {
   readonly accountId: string;
 }
 
+/** What a look for a node needs. */
+export interface NodeFinder extends Pick<Control, "store" | "clock"> {
+  /** One that is not counts as offline, whatever was heard of it. */
+  isReady(node: Candidate): boolean;
+}
+
 /** How a wish is judged on each node. */
 export async function judge(
   runner: Runner,
@@ -52,9 +58,9 @@ export async function findNode(
   runner: Runner,
   target: Target,
   wish: RunWish,
-  control: Pick<Control, "store" | "clock">,
+  control: NodeFinder,
 ): Promise<Found> {
-  const { store, clock } = control;
+  const { store, clock, isReady } = control;
   const candidates = meant(target, await store.candidates(runner.accountId, target));
   const tagged = await tagging(runner, control), reach = reachOf(runner);
   const judged = (node: Candidate) => judgeOn(tagged(node), wish, runner);
@@ -67,7 +73,7 @@ export async function findNode(
     return allowed;
   });
   const refused = candidates.length > 0 && open.length === 0;
-  const resolution = resolve(target, refused ? candidates : open, clock.now());
+  const resolution = resolve(target, refused ? candidates : open, clock.now(), isReady);
   if (resolution.kind === "found") {
     return { kind: "node", node: resolution.node, judged: judged(resolution.node) };
   }

@@ -6,7 +6,7 @@
 import { OpenboxError } from "../errors.ts";
 import type { Binding, Candidate, Target, TokenUser } from "../store/store.ts";
 import { type AllowedRun, requireRun } from "./allow.ts";
-import { findNode, judge, noNode } from "./find_node.ts";
+import { findNode, judge, type NodeFinder, noNode } from "./find_node.ts";
 import { refusal, resolve } from "./resolve.ts";
 import type { Call, Control } from "./route.ts";
 
@@ -33,7 +33,7 @@ export async function placeRun(
   user: TokenUser,
   asked: AskedRun,
   call: Pick<Call<unknown>, "audit">,
-  control: Pick<Control, "store" | "clock">,
+  control: NodeFinder,
 ): Promise<RunPlace> {
   const { session, target, isolation, login } = asked;
   const { store, clock } = control;
@@ -67,14 +67,14 @@ async function atBinding(
   session: string,
   binding: Binding,
   asked: AskedRun,
-  control: Pick<Control, "store" | "clock">,
+  control: NodeFinder,
 ): Promise<AllowedRun> {
   const { node, isolation } = binding, { login } = asked;
   const judged = (await judge(user, control))(node, { isolation, login, session: true });
   const run = requireRun(user, node, session, judged);
   await requireHere(user, session, binding, asked, control);
   const target: Target = { kind: "node", node: node.id };
-  const resolution = resolve(target, [node], control.clock.now());
+  const resolution = resolve(target, [node], control.clock.now(), control.isReady);
   if (resolution.kind === "found") return run;
   throw refusal(target, resolution, undefined, control.clock.now());
 }

@@ -17,18 +17,23 @@ export type Resolution =
   | { readonly kind: "several"; readonly nodes: readonly Candidate[] }
   | { readonly kind: "offline"; readonly nodes: readonly Candidate[] };
 
-/** `candidates` are the nodes that fit the target by tag, id or name. */
+/**
+ * `candidates` are the nodes that fit the target by tag, id or name. One that is not ready, since it does
+ * not know the CA of now, is offline to callers.
+ */
 export function resolve(
   target: Target,
   candidates: readonly Candidate[],
   now: number,
+  isReady: (node: Candidate) => boolean,
 ): Resolution {
   const nodes = meant(target, candidates);
   if (nodes.length === 0) return { kind: "none" };
   if (nodes.length > 1 && target.kind !== "tag") return { kind: "several", nodes: sorted(nodes) };
   let first: Candidate | undefined;
   for (const node of nodes) {
-    if (isOnline(node.lastSeenAt, now) && (!first || byName(node, first) < 0)) first = node;
+    if (first && byName(first, node) < 0) continue;
+    if (isOnline(node.lastSeenAt, now) && isReady(node)) first = node;
   }
   return first ? { kind: "found", node: first } : { kind: "offline", nodes: sorted(nodes) };
 }
@@ -90,7 +95,11 @@ export function refusal(
         resolution.nodes.length === 1
           ? `The node is offline: ${nodes}`
           : `All ${resolution.nodes.length} nodes with the tag are offline: ${nodes}`,
-        { hint: "start its agent again: openbox agent" },
+        {
+          hint: resolution.nodes.some((node) => isOnline(node.lastSeenAt, now))
+            ? "its next heartbeat tells it of the CA's rotation, within half a minute"
+            : "start its agent again: openbox agent",
+        },
       );
     }
   }
@@ -110,6 +119,7 @@ function nothing(target: Target): string {
 
 function since({ lastSeenAt }: Candidate, now: number): string {
   if (lastSeenAt === 0) return "never heard from";
+  if (isOnline(lastSeenAt, now)) return "it has yet to follow the CA's rotation";
   const at = new Date(lastSeenAt).toISOString().replace(/\.\d+Z$/, "Z");
   return `since ${at}, ${duration(Math.max(0, now - lastSeenAt))} ago`;
 }

@@ -3,10 +3,11 @@ import { OpenboxError } from "../errors.ts";
 import { createPrivateFile, readPrivateFile } from "../home/private_file.ts";
 import { homePaths } from "../home/paths.ts";
 import type { Host } from "../host.ts";
-import { parseBackupHead } from "../store/backup.ts";
+import { checkBackup } from "../store/backup.ts";
 import type { Restored } from "../store/restore.ts";
 import { bySystem } from "./bootstrap.ts";
-import { readControlSettings } from "./settings.ts";
+import { restoreSqlite } from "../store/sqlite.ts";
+import { type ControlSettings, readControlSettings } from "./settings.ts";
 
 export interface RestoreReport extends Restored {
   /** Epoch milliseconds. */
@@ -19,41 +20,37 @@ export interface RestoreReport extends Restored {
 
 const MAX_CA_BYTES = 64 * 1024;
 
-/** `lines` are those of the backup, without line breaks. `db` as `openbox control --db` has it. */
+/** `lines` gives those of the backup anew at each call; `db` is as `openbox control --db` has it. */
 export async function restore(
-  lines: AsyncGenerator<string>,
+  lines: () => AsyncIterable<string>,
   { db }: { readonly db: string | undefined },
   host: Host,
 ): Promise<RestoreReport> {
-  const settings = readControlSettings({ db }, host), { database } = settings;
-  const first = await lines.next();
-  const head = parseBackupHead(first.done ? "" : first.value);
-  const options = {
-    head,
-    lines: withFirst(first.done ? "" : first.value, lines),
-    audit: bySystem("restore", host.clock.now()),
-  };
+  const { database, ca } = readControlSettings({ db }, host), { clock } = host;
+  const backup = await checkBackup(lines);
+  const { createdAt, extra } = backup.head;
+  const options = { backup, audit: bySystem("restore", clock.now()) };
   if (database.kind === "postgres") {
     const { restorePostgres } = await import("../store/postgres.ts");
-    const now = host.clock.now();
-    const restored = await restorePostgres(database.dsn, { ...options, carry: undefined, now });
-    const { createdAt } = head;
-    return { ...restored, createdAt, replaced: undefined, ca: await restoreCa(head.extra.ca, host) };
+    const restored = await restorePostgres(database.dsn, {
+      ...options,
+      carry: undefined,
+      now: clock.now(),
+    });
+    return { ...restored, createdAt, replaced: undefined, ca: await restoreCa(ca, extra.ca) };
   }
-  const { restoreSqlite } = await import("../store/sqlite.ts");
-  const restored = await restoreSqlite(database.path, { ...options, clock: host.clock });
+  // in the home the directory is made with it; an empty file is no database yet
+  if (database.kind === "home") await createPrivateFile(database.path, "");
+  const restored = await restoreSqlite(database.path, { ...options, clock });
   await setHeadAside(host);
-  return { ...restored, createdAt: head.createdAt, ca: await restoreCa(head.extra.ca, host) };
-}
-
-async function* withFirst(first: string, rest: AsyncGenerator<string>): AsyncGenerator<string> {
-  yield first;
-  yield* rest;
+  return { ...restored, createdAt, ca: await restoreCa(ca, extra.ca) };
 }
 
 /** The keys that are here are those that nodes and clients believe: they stay. */
-async function restoreCa(text: string | undefined, host: Host): Promise<RestoreReport["ca"]> {
-  const { ca } = readControlSettings({}, host);
+async function restoreCa(
+  ca: ControlSettings["ca"],
+  text: string | undefined,
+): Promise<RestoreReport["ca"]> {
   if (ca.kind !== "home") return "kept";
   if (await readPrivateFile(ca.path, { maxBytes: MAX_CA_BYTES }) !== undefined) return "kept";
   if (text === undefined) return "absent";

@@ -5,7 +5,6 @@
  * that takes limits is asked for once more by the handler, who knows what they are held against.
  */
 import * as v from "valibot";
-import type { CertAuthority } from "../ca/authority.ts";
 import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
 import type { AuditAction, AuditEntry, AuditHead } from "../store/audit.ts";
@@ -13,6 +12,7 @@ import type { Verb } from "../access/grant.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
 import { requireAllowed, requireVerb } from "./allow.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
+import type { ControlCa } from "./ca.ts";
 import type { Denials } from "./denials.ts";
 import type { TrustedProxies } from "./forwarded.ts";
 import type { Observer } from "./observe.ts";
@@ -22,7 +22,7 @@ import type { RevocationLists } from "./revocation_lists.ts";
 /** What the handlers work on. */
 export interface Control {
   readonly store: Store;
-  readonly authority: CertAuthority;
+  readonly ca: ControlCa;
   readonly revocationLists: RevocationLists;
   readonly clock: Clock;
   /** Only this machine reaches the control plane. */
@@ -91,7 +91,8 @@ export type ContentType = `${string}/${string}`;
 export type AnswerOf<A extends Answers> = {
   [S in keyof A & Success]: A[S] extends v.GenericSchema
     ? { readonly status: S; readonly body: v.InferInput<A[S]> }
-    : A[S] extends string ? { readonly status: S; readonly body: string }
+    : A[S] extends string
+      ? { readonly status: S; readonly body: string | ReadableStream<Uint8Array> }
     : { readonly status: S };
 }[keyof A & Success];
 

@@ -20,6 +20,7 @@ export interface ControlFlags {
   readonly url?: string;
   readonly db?: string;
   readonly ca?: string;
+  readonly caPassphraseFile?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecureHttp?: boolean;
@@ -42,7 +43,14 @@ export interface ControlSettings {
   /** What others use, without a slash at its end; undefined: as they got here. */
   readonly publicUrl: string | undefined;
   readonly database: Place | { readonly kind: "postgres"; readonly dsn: PostgresDsn };
-  readonly ca: Place | { readonly kind: "text"; readonly pem: Secret };
+  readonly ca: Place | { readonly kind: "text"; readonly pem: Secret } | {
+    readonly kind: "database";
+  };
+  /** What the CA is sealed with; undefined: somebody unseals it later, or it is not sealed. */
+  readonly caPassphrase:
+    | { readonly kind: "file"; readonly path: string }
+    | { readonly kind: "text"; readonly passphrase: Secret }
+    | undefined;
   /** Signs revocation lists. `memory`: one of this process, where there is nothing to keep it in. */
   readonly operationsKey:
     | { readonly kind: "text"; readonly pem: Secret }
@@ -103,12 +111,14 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
   // what a proxy is asked by HTTPS it may pass on in the clear: where it stands is the operator's care
   const secure = tls || listen.loopback || insecureHttp || (proxied && proxies.length > 0);
   if (!newToken && !secure) throw insecureListen(listen);
-  const ca = readCa(flags.ca, host), operationsKey = readOperationsKey(ca, host);
+  const database = readDatabase(flags.db, host);
+  const ca = readCa(flags.ca, database, host), operationsKey = readOperationsKey(ca, host);
   return {
     listen,
     publicUrl,
-    database: readDatabase(flags.db, host),
+    database,
     ca,
+    caPassphrase: readCaPassphrase(flags.caPassphraseFile, host),
     operationsKey,
     auditHead: operationsKey.kind === "file" ? homePaths(host).auditHead : undefined,
     auditSyslog: readSyslog(text(flags.auditSyslog, "OPENBOX_AUDIT_SYSLOG")),
@@ -191,19 +201,39 @@ const passwordInArguments = () =>
     },
   );
 
-function readCa(flag: string | undefined, host: Host): ControlSettings["ca"] {
-  const file = flag || host.env("OPENBOX_CA"), pem = host.env("OPENBOX_CA_KEY");
+function readCa(
+  flag: string | undefined,
+  database: ControlSettings["database"],
+  host: Host,
+): ControlSettings["ca"] {
+  const file = flag || host.env("OPENBOX_CA"), pem = host.takeEnv("OPENBOX_CA_KEY");
   if (!flag && file && pem) throw contradiction("OPENBOX_CA", "OPENBOX_CA_KEY");
+  if (file === IN_DATABASE) return { kind: "database" };
   if (file) return { kind: "given", path: absolute(file, host) };
   if (pem) return { kind: "text", pem: new Secret(pem) };
+  // of several control planes on one Postgres each would make keys of its own
+  if (database.kind === "postgres") return { kind: "database" };
   return { kind: "home", path: homePaths(host).caKey };
+}
+
+/** In the place of a file: sealed, for a control plane that keeps nothing on its own disk. */
+const IN_DATABASE = "database";
+
+function readCaPassphrase(flag: string | undefined, host: Host): ControlSettings["caPassphrase"] {
+  const file = flag || host.env("OPENBOX_CA_PASSPHRASE_FILE");
+  const passphrase = host.takeEnv("OPENBOX_CA_PASSPHRASE");
+  if (!flag && file && passphrase) {
+    throw contradiction("OPENBOX_CA_PASSPHRASE_FILE", "OPENBOX_CA_PASSPHRASE");
+  }
+  if (file) return { kind: "file", path: absolute(file, host) };
+  return passphrase ? { kind: "text", passphrase: new Secret(passphrase) } : undefined;
 }
 
 function readOperationsKey(
   ca: ControlSettings["ca"],
   host: Host,
 ): ControlSettings["operationsKey"] {
-  const pem = host.env("OPENBOX_OPERATIONS_KEY");
+  const pem = host.takeEnv("OPENBOX_OPERATIONS_KEY");
   if (pem) return { kind: "text", pem: new Secret(pem) };
   // with its CA from the environment a control plane keeps nothing here, and can certify a new key at each start
   if (ca.kind === "text" || isHomeless(host)) return { kind: "memory" };

@@ -1,11 +1,10 @@
 /** The control plane as one thing that runs: composed here, and ended in the reverse order. */
 import { networkInterfaces } from "node:os";
-import { createCertAuthority } from "../ca/authority.ts";
 import { utf8 } from "../bytes.ts";
 import { isInsecure, parseServerUrl } from "../client/server_url.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
-import { createPrivateFile } from "../home/private_file.ts";
+import { createPrivateFile, readPrivateFile } from "../home/private_file.ts";
 import type { Host } from "../host.ts";
 import { newProcessId, newUserToken } from "../ids.ts";
 import { log, startLog } from "../log.ts";
@@ -20,7 +19,7 @@ import { checkKeptHead, keepHead, readKeptHead } from "./kept_head.ts";
 import { createApp } from "./app.ts";
 import { createDoor } from "./door.ts";
 import { bootstrap, bySystem, type FirstToken, newToken, USER_TOKEN_MS } from "./bootstrap.ts";
-import { loadCaKeys } from "./ca_keys.ts";
+import { openControlCa } from "./ca.ts";
 import { createDenials, type Denials } from "./denials.ts";
 import { trustProxies } from "./forwarded.ts";
 import { listen, type TlsPair } from "./http_server.ts";
@@ -47,6 +46,7 @@ export interface RunningControl extends AsyncDisposable {
   /** What to log in to. */
   readonly url: string;
   readonly caFingerprint: string;
+  readonly caLocked: boolean;
   readonly firstToken: FirstToken;
 }
 
@@ -74,16 +74,22 @@ export async function startControl(
     stack.use(overrides.store ?? await openStore(settings, host)),
     clock,
   );
-  // of several control planes on one database each would make keys of its own: there they are given
-  const firstStart = !shared && await store.firstUser() === undefined;
-  const keys = await loadCaKeys(settings.ca, { firstStart });
+  const firstStart = await store.firstUser() === undefined;
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
-  const authority = createCertAuthority({ keys, nextSerial });
+  const passphrase = await readPassphrase(settings.caPassphrase);
+  const ca = await openControlCa(settings.ca, {
+    store,
+    clock,
+    nextSerial,
+    passphrase,
+    firstStart,
+    shared,
+  });
   const operationsKey = await loadOperationsKey(settings.operationsKey);
   const operations = openOperations({
     key: operationsKey,
     store,
-    authority: () => Promise.resolve(authority),
+    authority: async () => (await ca.now()).authority(),
     clock,
   });
   const perMinute = overrides.refusalsPerMinute ?? REFUSALS_PER_MINUTE;
@@ -109,7 +115,7 @@ export async function startControl(
   });
   door.open(createApp({
     store,
-    authority,
+    ca,
     revocationLists: createRevocationLists({ store, operations, clock }),
     clock,
     loopback: settings.listen.loopback,
@@ -145,11 +151,13 @@ export async function startControl(
   await recordStart(settings, store, clock);
 
   const { address, port } = server.address;
+  const { fingerprint: caFingerprint, locked } = await ca.now();
   const owned = stack.move();
   return {
     address: { hostname: address, port },
     url: settings.publicUrl ?? reachedAs(settings.listen, port, tls),
-    caFingerprint: authority.fingerprint,
+    caFingerprint,
+    caLocked: locked,
     firstToken: first.first,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
@@ -191,6 +199,15 @@ export async function runControl(settings: ControlSettings, host: Host): Promise
     await new Promise((resolve) => host.signal.addEventListener("abort", resolve, { once: true }));
   }
   log("control").info("ending: answering what came so far");
+}
+
+async function readPassphrase(
+  given: ControlSettings["caPassphrase"],
+): Promise<Secret | undefined> {
+  if (given?.kind !== "file") return given?.passphrase;
+  const text = await readPrivateFile(given.path, { maxBytes: 8192 });
+  if (text !== undefined) return new Secret(text.replace(/\r?\n$/, ""));
+  throw new OpenboxError("bad_file", `There is no file ${given.path} with the CA's passphrase`);
 }
 
 async function openStore(
@@ -285,7 +302,8 @@ function lanAddress(): string {
     "127.0.0.1";
 }
 
-function startLines({ address, url, caFingerprint, firstToken }: RunningControl): string {
+function startLines(control: RunningControl): string {
+  const { address, url, caFingerprint, firstToken } = control;
   const { hostname, port } = address;
   const login = [
     "openbox login",
@@ -301,6 +319,9 @@ function startLines({ address, url, caFingerprint, firstToken }: RunningControl)
     `CA fingerprint ${caFingerprint}`,
     `log in with: ${login.join(" ")}`,
   ];
+  if (control.caLocked) {
+    lines.push("the CA is sealed; openbox ca unseal lets it issue certificates");
+  }
   if (firstToken.kind === "shown") {
     lines.push(`the first user's token, shown only here: ${firstToken.token.reveal()}`);
   }

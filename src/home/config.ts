@@ -6,6 +6,10 @@ import { writePrivateFile } from "./private_file.ts";
 const VERSION = 1;
 
 const line = v.pipe(v.string(), v.nonEmpty());
+const trustedKeys = v.object({
+  keys: v.pipe(v.array(line), v.minLength(1)),
+  seq: v.pipe(v.number(), v.safeInteger()),
+});
 const ConfigFile = v.object({
   version: v.literal(VERSION),
   server: line,
@@ -18,6 +22,8 @@ const ConfigFile = v.object({
   /** Both CA keys, pinned at the login, in authorized_keys form. */
   host_ca_pubkey: line,
   user_ca_pubkey: line,
+  /** Where a rotation led from there: all keys that are trusted, and the number of the newest statement. */
+  ca_trust: v.optional(v.object({ host: trustedKeys, user: trustedKeys })),
   /** Epoch seconds; absent where the control plane did not say. */
   token_expires_at: v.optional(v.number()),
   insecure_http: v.optional(v.boolean(), false),

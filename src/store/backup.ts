@@ -4,7 +4,7 @@
  * is known. Whoever reads rows gives a view that no write changes while it is read.
  */
 import { createHash } from "node:crypto";
-import { type Kysely, sql } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import * as v from "valibot";
 import { toBase64 } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
@@ -25,6 +25,8 @@ const TABLES = {
   revocation_versions: ["account_id"],
   revocations: ["account_id", "kind", "id"],
   operations_certs: ["public_key"],
+  ca_rotations: ["kind", "seq"],
+  ca_store: ["id"],
   audit: ["seq"],
   audit_sinks: ["sink"],
 } as const satisfies Record<Exclude<keyof Tables, "schema_migrations">, readonly string[]>;
@@ -126,8 +128,7 @@ const Value = v.union([
 ]);
 const Line = v.tuple([v.picklist(NAMES), v.record(v.string(), Value)]);
 
-/** Throws `bad_file` for what is no head of a backup, or one of a newer openbox. */
-export function parseBackupHead(line: string): BackupHead {
+function parseHead(line: string): BackupHead {
   const head = v.safeParse(Head, parseJson(line));
   if (!head.success) throw damaged("it does not begin as one");
   if (head.output.openbox_backup > FORMAT) throw damaged("a newer openbox wrote it");
@@ -135,47 +136,64 @@ export function parseBackupHead(line: string): BackupHead {
   return { createdAt, migrations, extra };
 }
 
-/**
- * Puts the rows into a database that has the head's schema and none of them. The lines begin with the
- * head's, and may come in any parts. Throws `bad_file` where they are not whole.
- */
-export async function readBackup(
-  db: Kysely<Tables>,
-  lines: AsyncIterable<string>,
-): Promise<{ readonly rows: number }> {
+declare const whole: unique symbol;
+
+/** A backup that was read from its head to its end once, and is as it was written. */
+export interface WholeBackup {
+  readonly [whole]: true;
+  readonly head: BackupHead;
+  readonly rows: number;
+  /** The lines once more. */
+  readonly lines: () => AsyncIterable<string>;
+}
+
+/** Reads all of it. `lines` gives them anew at each call, without line breaks. Throws `bad_file` where it is not whole. */
+export async function checkBackup(lines: () => AsyncIterable<string>): Promise<WholeBackup> {
   const hash = createHash("sha256");
-  let rows = 0, first = true, foot: v.InferOutput<typeof Foot> | undefined;
-  let batch: { readonly table: TableName; readonly rows: Row[] } | undefined;
-  const flush = async () => {
-    if (batch) await db.insertInto(batch.table).values(batch.rows as never).execute();
-    batch = undefined;
-  };
-  for await (const line of lines) {
+  let head: BackupHead | undefined, foot: v.InferOutput<typeof Foot> | undefined, rows = 0;
+  for await (const line of lines()) {
     if (foot) throw damaged("it goes on behind its end");
-    const json = parseJson(line), end = v.safeParse(Foot, json);
-    if (!first && end.success) {
+    const end = v.safeParse(Foot, parseJson(line));
+    if (head && end.success) {
       foot = end.output;
       continue;
     }
     hash.update(`${line}\n`);
-    if (first) {
-      first = false;
-      continue;
-    }
-    const parsed = v.safeParse(Line, json);
-    if (!parsed.success) throw damaged(`line ${rows + 2} is no row`);
-    const [table, row] = parsed.output;
-    if (batch && (batch.table !== table || batch.rows.length === 200)) await flush();
-    batch ??= { table, rows: [] };
-    batch.rows.push(row);
-    rows++;
+    if (head) rows++;
+    else head = parseHead(line);
   }
-  await flush();
+  if (!head) throw damaged("it is empty");
   if (!foot) throw damaged("its end is missing");
   if (foot.rows !== rows || foot.sha256 !== hash.digest("hex")) {
     throw damaged("it is not as it was written");
   }
-  return { rows };
+  return { head, rows, lines } as Omit<WholeBackup, typeof whole> as WholeBackup;
+}
+
+/** Rows of one statement: Postgres takes 65,535 values. */
+const MOST_ROWS = 200;
+
+/** Puts the rows into a database that has the head's schema and none of them. */
+export async function insertBackup(
+  tx: Transaction<Tables>,
+  { lines }: WholeBackup,
+): Promise<void> {
+  let batch: { readonly table: TableName; readonly rows: Row[] } | undefined, number = 0;
+  const flush = async () => {
+    if (batch) await tx.insertInto(batch.table).values(batch.rows as never).execute();
+    batch = undefined;
+  };
+  for await (const line of lines()) {
+    const json = parseJson(line);
+    if (++number === 1 || v.is(Foot, json)) continue;
+    const parsed = v.safeParse(Line, json);
+    if (!parsed.success) throw damaged(`line ${number} is no row`);
+    const [table, row] = parsed.output;
+    if (batch && (batch.table !== table || batch.rows.length === MOST_ROWS)) await flush();
+    batch ??= { table, rows: [] };
+    batch.rows.push(row);
+  }
+  await flush();
 }
 
 function parseJson(line: string): unknown {

@@ -13,6 +13,7 @@ import sessions from "./migrations/002_sessions.sql" with { type: "text" };
 import audit from "./migrations/003_audit.sql" with { type: "text" };
 import access from "./migrations/004_access.sql" with { type: "text" };
 import revocations from "./migrations/005_revocations.sql" with { type: "text" };
+import ca from "./migrations/006_ca.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
 
 export interface Migration {
@@ -26,6 +27,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "003_audit", sql: audit },
   { name: "004_access", sql: access },
   { name: "005_revocations", sql: revocations },
+  { name: "006_ca", sql: ca },
   { name: "008_audit_sinks", sql: auditSinks },
 ];
 

@@ -160,6 +160,8 @@ export function enrolledNode(row: NodeRow & { listVersion: number | null }): Enr
     bootRefused: row.boot_refused ?? undefined,
     clonedAt: row.cloned_at ?? undefined,
     hostCert: hostCert(row),
+    caAcknowledged: row.ca_acknowledged ?? undefined,
+    certHeld: row.cert_held ?? undefined,
     revocationsVersion: row.listVersion ?? 0,
     heldRevocations: row.revocations_version === null || row.revocations_signed_at === null
       ? undefined
@@ -175,6 +177,7 @@ type NodeRow =
     "account_id" | "id" | "name" | "addr" | "host_key" | "version" | "boot_id"
   >
   & Pick<Tables["nodes"], "cert_serial" | "cert_valid_after" | "cert_valid_before" | "deleted_at">
+  & Pick<Tables["nodes"], "ca_acknowledged" | "cert_authority" | "cert_held">
   & Pick<Tables["nodes"], "revocations_version" | "revocations_signed_at">
   & Pick<Tables["nodes"], "boot_before" | "boot_at" | "boot_refused" | "cloned_at">
   & { readonly last_seen_at: number };
@@ -182,5 +185,11 @@ type NodeRow =
 function hostCert(row: NodeRow): HostCertRecord | undefined {
   const { cert_serial: serial, cert_valid_after: validAfter, cert_valid_before: validBefore } = row;
   if (serial === null || validAfter === null || validBefore === null) return undefined;
-  return { serial: BigInt(serial), validAfter, validBefore };
+  const authority = row.cert_authority;
+  return {
+    serial: BigInt(serial),
+    validAfter,
+    validBefore,
+    ...(authority !== null && { authority }),
+  };
 }

@@ -76,7 +76,7 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
     return new Promise((resolve, reject) => {
       if (ended) return reject(ended);
       waiting.add(reject);
-      sql.unsafe(text, parameters as never[], { prepare: mayPrepare(text) }).then(
+      inOneMessage(sql.unsafe(text, parameters as never[], { prepare: mayPrepare(text) })).then(
         (result) => {
           waiting.delete(reject);
           const { command, count, state } = result;
@@ -143,6 +143,15 @@ export class ReadOnlyServer extends Error {
   constructor(hostname: string) {
     super(`The Postgres server ${hostname} takes no writes: it is a standby, or read-only`);
   }
+}
+
+/**
+ * The driver asks for the types of parameters first, and sends them when it knows. In between no time-out
+ * of the server runs: a process that stands still there holds its locks for ever. The server finds the
+ * types by itself, so all goes at once. This is a field of the driver's own, whose version is pinned.
+ */
+function inOneMessage<Query extends object>(query: Query): Query {
+  return Object.defineProperty(query, "describeFirst", { get: () => false, set: () => {} });
 }
 
 /** As Node tells of sockets, and the driver of its connections; all else came from the server. */

@@ -11,6 +11,7 @@ import {
   PostgresIntrospector,
   PostgresQueryCompiler,
   type QueryResult,
+  type TransactionSettings,
 } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import { callEndsAt } from "./call_deadline.ts";
@@ -36,8 +37,8 @@ function createDriver(pool: PostgresPool): Driver {
     async acquireConnection() {
       return leased(await pool.lend(callEndsAt() ?? performance.now() + CALL_MS));
     },
-    async beginTransaction(connection) {
-      await (connection as LeasedConnection).begin();
+    async beginTransaction(connection, settings) {
+      await (connection as LeasedConnection).begin(settings);
     },
     commitTransaction: (connection) => (connection as LeasedConnection).lease.connection.commit(),
     async rollbackTransaction(connection) {
@@ -57,7 +58,7 @@ function createDriver(pool: PostgresPool): Driver {
 
 interface LeasedConnection extends DatabaseConnection {
   readonly lease: Lease;
-  begin(): Promise<void>;
+  begin(settings: TransactionSettings): Promise<void>;
 }
 
 function leased(lease: Lease): LeasedConnection {
@@ -76,11 +77,12 @@ function leased(lease: Lease): LeasedConnection {
   }
   return {
     lease,
-    async begin() {
+    async begin({ isolationLevel, accessMode }) {
       // one message. A process that stands still in a transaction must not hold up the others for long
       const ms = Math.max(1, Math.floor(endsAt - performance.now() - MARGIN_MS));
       await query(
-        `begin; set local statement_timeout = ${ms}; set local lock_timeout = ${ms}; ` +
+        `begin${isolationLevel ? ` isolation level ${isolationLevel}` : ""} ${accessMode ?? ""}; ` +
+          `set local statement_timeout = ${ms}; set local lock_timeout = ${ms}; ` +
           `set local idle_in_transaction_session_timeout = ${ms + 2 * MARGIN_MS}`,
         [],
       );

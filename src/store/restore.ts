@@ -7,16 +7,14 @@ import type { Kysely, Transaction } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import { newProcessId } from "../ids.ts";
 import { appendAudit, type AuditEntry } from "./audit.ts";
-import { type BackupHead, readBackup } from "./backup.ts";
+import { type BackupHead, insertBackup, type WholeBackup } from "./backup.ts";
 import { migrate, MIGRATIONS } from "./migrations.ts";
 import type { Tables } from "./tables.ts";
 import type { AuditCheck } from "./store.ts";
 import { verifyAudit } from "./verify_audit.ts";
 
 export interface RestoreOptions {
-  readonly head: BackupHead;
-  /** Of the whole backup, its head's first; without line breaks. */
-  readonly lines: AsyncIterable<string>;
+  readonly backup: WholeBackup;
   readonly audit: AuditEntry;
   /** What the database that is replaced still knew. */
   readonly carry: Carried | undefined;
@@ -36,15 +34,14 @@ const SKIPPED_SERIALS = 2 ** 20;
 
 /** Into a database without any tables. Throws `bad_file` for a backup that is not whole, or newer than this program. */
 export async function restoreInto(db: Kysely<Tables>, options: RestoreOptions): Promise<Restored> {
-  const { head, carry, now } = options;
+  const { backup, carry, now } = options, { head } = backup;
   await migrate(db, now, schemaOf(head));
   if (await db.selectFrom("accounts").select("account_id").limit(1).executeTakeFirst()) {
     throw new OpenboxError("conflict", "The database is not empty", {
       hint: "make a new one, restore into it, and point OPENBOX_DB at it",
     });
   }
-  // what the migrations themselves put in is in the backup
-  const { rows } = await db.transaction().execute((tx) => readBackup(tx, options.lines));
+  await db.transaction().execute((tx) => insertBackup(tx, backup));
   await migrate(db, now);
   const check = await verifyAudit(
     (after, limit) =>
@@ -62,7 +59,7 @@ export async function restoreInto(db: Kysely<Tables>, options: RestoreOptions): 
     }]);
     return kept;
   });
-  return { rows, check, carried };
+  return { rows: backup.rows, check, carried };
 }
 
 /** The migrations that the backup's database had. */

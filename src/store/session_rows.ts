@@ -24,13 +24,23 @@ export async function readBinding(
       "nodes.addr",
       "nodes.host_key as hostKey",
       "nodes.last_seen_at as lastSeenAt",
+      "nodes.ca_acknowledged as caAcknowledged",
+      "nodes.cert_held as certHeld",
       "sessions.isolation",
     ])
     .where("sessions.account_id", "=", accountId).where("user_id", "=", userId)
     .where("sessions.name", "=", name).executeTakeFirst();
   if (!row) return undefined;
   const { isolation, ...node } = row;
-  return { isolation, node: { ...node, lastSeenAt: seen.latest(node.id, node.lastSeenAt) } };
+  return {
+    isolation,
+    node: {
+      ...node,
+      lastSeenAt: seen.latest(node.id, node.lastSeenAt),
+      caAcknowledged: node.caAcknowledged ?? undefined,
+      certHeld: node.certHeld ?? undefined,
+    },
+  };
 }
 
 /** True where the binding was made now. Whatever there was stays, so that of two callers both get one node. */

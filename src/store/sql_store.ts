@@ -10,6 +10,15 @@ import { accessMethods } from "./access_methods.ts";
 import { advanceSink, holdSink } from "./audit_sinks.ts";
 import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
 import { writeBackup } from "./backup.ts";
+import {
+  changedMeanwhile,
+  insertCaSteps,
+  readCaNodes,
+  readCaSteps,
+  readCaText,
+  readCaVersion,
+  writeCaText,
+} from "./ca_rows.ts";
 import { expireNode, silentNodes } from "./ephemeral_nodes.ts";
 import { gatherAudit } from "./gather_audit.ts";
 import { log } from "../log.ts";
@@ -205,11 +214,14 @@ export function createSqlStore(
         return enrolledNode(row);
       }),
 
-    async recordBeat(node, { addr, version, bootId, revocations, now }) {
+    async recordBeat(node, { addr, version, bootId, caAcknowledged, certHeld, revocations, now }) {
       const changed = {
         ...(addr !== undefined && addr !== node.addr && { addr }),
         ...(version !== undefined && version !== node.version && { version }),
         ...bootChange(node, bootId, now),
+        ...(caAcknowledged !== undefined && caAcknowledged !== node.caAcknowledged &&
+          { ca_acknowledged: caAcknowledged }),
+        ...(certHeld !== undefined && certHeld !== node.certHeld && { cert_held: certHeld }),
         // one that comes online is so also after a crash: what is held is not yet written then
         ...(seen.latest(node.id, node.storedSeenAt) < now - NEWS_MS && {
           // another control plane may have heard it later
@@ -243,6 +255,7 @@ export function createSqlStore(
           cert_serial: Number(cert.serial),
           cert_valid_after: cert.validAfter,
           cert_valid_before: cert.validBefore,
+          cert_authority: cert.authority ?? null,
         }).where("account_id", "=", accountId).where("id", "=", nodeId).execute();
         await append(tx, { ...audit, accountId });
       }),
@@ -298,12 +311,11 @@ export function createSqlStore(
     candidates: (accountId, target) =>
       single(async () => {
         const { rows } = await db.executeQuery(candidatesQuery(hot, accountId, target));
-        return rows.map(({ id, name, addr, hostKey, lastSeenAt }): Candidate => ({
-          id,
-          name,
-          addr,
-          hostKey,
-          lastSeenAt: seen.latest(id, lastSeenAt),
+        return rows.map((row): Candidate => ({
+          ...row,
+          lastSeenAt: seen.latest(row.id, row.lastSeenAt),
+          caAcknowledged: row.caAcknowledged ?? undefined,
+          certHeld: row.certHeld ?? undefined,
         }));
       }),
 
@@ -366,6 +378,26 @@ export function createSqlStore(
         if (entries.length > 0) await appendAudit(tx, writer, entries);
         return orphans;
       }),
+
+    caVersion: () => single(() => readCaVersion(db)),
+    caSteps: () => single(() => readCaSteps(db)),
+    caText: () => single(() => readCaText(db)),
+
+    putCaText: (text, audit) =>
+      transaction(async (tx) => {
+        const written = await writeCaText(tx, text);
+        if (written) await append(tx, audit);
+        return written;
+      }),
+
+    addCaSteps: (steps, text, audit) =>
+      transaction(async (tx) => {
+        await insertCaSteps(tx, steps);
+        if (text && !await writeCaText(tx, text)) throw changedMeanwhile();
+        await append(tx, audit);
+      }),
+
+    caNodes: () => single(() => readCaNodes(db, seen)),
 
     revoke: (request, audit) =>
       evenUnrecorded(request.accountId, audit, (tx) => revoke(tx, request)),
@@ -551,7 +583,15 @@ const bind = <Row>(query: CompiledQuery<Row>, ...parameters: unknown[]): Compile
 function compileHotQueries(db: Kysely<Tables>) {
   const none = new Uint8Array();
   const candidates = db.selectFrom("nodes")
-    .select(["nodes.id", "name", "addr", "host_key as hostKey", "last_seen_at as lastSeenAt"])
+    .select([
+      "nodes.id",
+      "name",
+      "addr",
+      "host_key as hostKey",
+      "last_seen_at as lastSeenAt",
+      "ca_acknowledged as caAcknowledged",
+      "cert_held as certHeld",
+    ])
     .where("nodes.account_id", "=", "").where("deleted_at", "is", null);
   return {
     ping: isPostgres(db)

@@ -160,10 +160,44 @@ export interface HostCertRecord {
   readonly serial: bigint;
   readonly validAfter: number;
   readonly validBefore: number;
+  /** Fingerprint of the host CA key that signed it; undefined for one from before CAs were rotated. */
+  readonly authority?: string;
+}
+
+/** What a node knows of the CA, as fingerprints; undefined: it has said nothing of it. */
+export interface CaKnown {
+  /** Of the user CA keys that it trusts. */
+  readonly caAcknowledged?: string;
+  /** Of the host CA key that signed the certificate which it holds. */
+  readonly certHeld?: string;
+}
+
+/** A node as those see it who rotate the CA. */
+export interface CaNode extends CaKnown {
+  readonly id: string;
+  readonly name: string;
+  readonly lastSeenAt: number;
+}
+
+/** One step in the life of the CA's keys of a kind, numbered from 1. */
+export interface CaStep {
+  readonly kind: "host" | "user";
+  readonly seq: number;
+  readonly step: "init" | "update" | "finish" | "rollback" | "emergency";
+  /** For those who trust the keys before it; undefined where the step changes no trust. */
+  readonly statement: string | undefined;
+  readonly at: number;
+}
+
+/** The CA's sealed keys. */
+export interface CaText {
+  /** Grows with each change. */
+  readonly version: number;
+  readonly text: string;
 }
 
 /** A node as its own token proves it: what its heartbeat is judged by. */
-export interface EnrolledNode {
+export interface EnrolledNode extends CaKnown {
   readonly accountId: string;
   readonly id: string;
   readonly name: string;
@@ -194,6 +228,8 @@ export interface Beat {
   readonly addr: string | undefined;
   readonly version: string | undefined;
   readonly bootId: string | undefined;
+  readonly caAcknowledged?: string;
+  readonly certHeld?: string;
   readonly revocations?: HeldList;
   readonly now: number;
 }
@@ -250,7 +286,7 @@ export type Target =
   | { readonly kind: "any" };
 
 /** A node that a target may mean, with what a dispatch needs of it. */
-export interface Candidate {
+export interface Candidate extends CaKnown {
   readonly id: string;
   readonly name: string;
   readonly addr: string;
@@ -487,6 +523,22 @@ export interface Store extends AsyncDisposable {
     audit: AuditEntry,
   ): Promise<readonly SessionRef[]>;
 
+  /** Another text after each change of what the next two read: cheap, for every request. */
+  caVersion(): Promise<string>;
+  /** By kind, in their order. */
+  caSteps(): Promise<readonly CaStep[]>;
+  /** Undefined where the keys were never put here. */
+  caText(): Promise<CaText | undefined>;
+  /** Replaces the text of `version`, or puts the first one (0). False where another was faster. */
+  putCaText(text: CaText, audit: AuditEntry): Promise<boolean>;
+  /** With the text that goes with them, where that is kept here. Rejects with `conflict` where another was faster. */
+  addCaSteps(
+    steps: readonly CaStep[],
+    text: CaText | undefined,
+    audit: AuditEntry,
+  ): Promise<void>;
+  /** The nodes of all accounts, by name. */
+  caNodes(): Promise<readonly CaNode[]>;
   /**
    * Revokes: at once for the control plane, and in the next list of the account, whose version rises with
    * every call, one winner each. A token is over for ever, and so are all of a user; a node is removed.

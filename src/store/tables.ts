@@ -72,6 +72,9 @@ export interface Tables {
     deleted_at: number | null;
     run_spool: string | null;
     run_event: number | null;
+    ca_acknowledged: string | null;
+    cert_authority: string | null;
+    cert_held: string | null;
     revocations_version: number | null;
     revocations_signed_at: number | null;
     boot_before: string | null;
@@ -139,6 +142,15 @@ export interface Tables {
     /** Hexadecimal. */
     hash: string;
   };
+  ca_rotations: {
+    kind: string;
+    seq: number;
+    account_id: string | null;
+    step: string;
+    statement: string | null;
+    created_at: number;
+  };
+  ca_store: { id: number; account_id: string | null; version: number; text: string };
   audit_sinks: {
     sink: string;
     account_id: string | null;

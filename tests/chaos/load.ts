@@ -1,6 +1,7 @@
 /** The clients of a round: each does one kind of thing again and again, and notes what it was told. */
 import type { Socket } from "node:net";
 import { parseEnrollToken, signEnrollProof } from "../../src/ca/enroll_proof.ts";
+import { trustPair } from "../../src/ca/trust.ts";
 import { openRun } from "../../src/client/exec.ts";
 import { type ControlClient, createControlClient } from "../../src/client/control_client.ts";
 import { parseServerUrl } from "../../src/client/server_url.ts";
@@ -82,7 +83,7 @@ const execDeps = (world: ChaosWorld, control: ControlClient) => ({
   clock: systemClock,
   dial: (addr: string, options: { readonly signal: AbortSignal }) =>
     tcpTransport.dial(addr, options) as Promise<Socket>,
-  checkCa: () => world.ca,
+  checkCa: () => trustPair(world.ca),
 });
 
 async function runOnce(

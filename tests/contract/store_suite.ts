@@ -8,7 +8,14 @@ import type { Code, OpenboxError } from "../../src/errors.ts";
 import type { AuditRecord } from "../../src/store/audit.ts";
 import { newNodeId } from "../../src/ids.ts";
 import { Secret } from "../../src/secret.ts";
-import type { NewEnrollToken, Node, Registration, Store, User } from "../../src/store/store.ts";
+import type {
+  CaStep,
+  NewEnrollToken,
+  Node,
+  Registration,
+  Store,
+  User,
+} from "../../src/store/store.ts";
 
 const NOW = Date.UTC(2026, 0, 1), HOUR = 3600_000;
 
@@ -280,9 +287,8 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
         { ...userToken(new Secret(`t${i}`)), madeWith: first, ...more },
         ENTRY,
       );
-    const ids = await Promise.all(
-      Array.from({ length: 99 }, (_, i) => add(i, { expiresAt: NOW + HOUR + i })),
-    );
+    const ids: string[] = [];
+    for (let i = 0; i < 99; i++) ids.push(await add(i, { expiresAt: NOW + HOUR + i }));
     await refuses("quota", add(100));
     await add(100, { madeWith: undefined }); // by openbox itself, for who is locked out
     await store.revokeUserToken(
@@ -486,6 +492,77 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     const cert = { serial: 7n, validAfter: NOW, validBefore: NOW + HOUR };
     await store.recordHostCert(user.accountId, id, cert, ENTRY);
     assert.deepEqual((await store.nodeByToken(token))?.hostCert, cert);
+  });
+
+  test("ROT-3: each step of the CA is taken once, and all see it", async (store) => {
+    const step = (seq: number, statement?: string): CaStep => (
+      { kind: "user", seq, step: "init", statement, at: NOW }
+    );
+    const before = await store.caVersion();
+    const both = await Promise.allSettled([
+      store.addCaSteps([step(1, "a")], undefined, ENTRY),
+      store.addCaSteps([step(1, "b")], undefined, ENTRY),
+    ]);
+    assert.deepEqual(both.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+    const after = await store.caVersion();
+    assert.notEqual(after, before);
+    const [taken, ...more] = await store.caSteps();
+    assert.equal(more.length, 0);
+    assert.ok(["a", "b"].includes(taken!.statement!));
+    // all of them or none
+    const host: CaStep = { ...step(1), kind: "host" };
+    await refuses("conflict", store.addCaSteps([host, step(1)], undefined, ENTRY));
+    assert.equal((await store.caSteps()).length, 1);
+    assert.equal(await store.caVersion(), after);
+    await store.addCaSteps([host, step(2)], undefined, ENTRY);
+    assert.deepEqual((await store.caSteps()).map(({ kind, seq }) => [kind, seq]), [
+      ["host", 1],
+      ["user", 1],
+      ["user", 2],
+    ]);
+  });
+
+  test("ROT-8: of many first texts of the CA one is kept, and only who knows it replaces it", async (store) => {
+    assert.equal(await store.caText(), undefined);
+    const tried = await Promise.all(
+      Array.from(
+        { length: 10 },
+        (_, i) => store.putCaText({ version: 0, text: `text ${i}` }, ENTRY),
+      ),
+    );
+    assert.equal(tried.filter(Boolean).length, 1);
+    const { version, text } = (await store.caText())!;
+    assert.deepEqual([version, text], [1, `text ${tried.indexOf(true)}`]);
+    const seen = await store.caVersion();
+    assert.equal(await store.putCaText({ version: 1, text: "second" }, ENTRY), true);
+    assert.notEqual(await store.caVersion(), seen);
+    assert.equal(await store.putCaText({ version: 1, text: "late" }, ENTRY), false);
+    const step: CaStep = { kind: "host", seq: 1, step: "init", statement: "s", at: NOW };
+    await refuses("conflict", store.addCaSteps([step], { version: 1, text: "late" }, ENTRY));
+    assert.deepEqual(await store.caSteps(), [], "nor the step that went with it");
+    await store.addCaSteps([step], { version: 2, text: "third" }, ENTRY);
+    assert.deepEqual(await store.caText(), { version: 3, text: "third" });
+  });
+
+  test("what a node knows of the CA is kept with it", async (store, user) => {
+    const { id } = await enroll(store, user, "mini");
+    const node = (await store.nodeByToken(new Secret("token of mini")))!;
+    assert.deepEqual([node.caAcknowledged, node.certHeld], [undefined, undefined]);
+    const beat = { addr: undefined, version: undefined, bootId: undefined, now: NOW };
+    await store.recordBeat(node, { ...beat, caAcknowledged: "SHA256:u", certHeld: "SHA256:h" });
+    await store.recordBeat(node, beat); // which says nothing of it
+    const known = { caAcknowledged: "SHA256:u", certHeld: "SHA256:h" };
+    assert.deepEqual(await store.caNodes(), [{ id, name: "mini", lastSeenAt: NOW, ...known }]);
+    const [candidate] = await store.candidates(user.accountId, { kind: "any" });
+    assert.deepEqual([candidate!.caAcknowledged, candidate!.certHeld], ["SHA256:u", "SHA256:h"]);
+    const wanted = { nodeId: id, isolation: "native" };
+    const { node: bound } = await store.bindSession(user, "s", wanted, NOW, ENTRY);
+    assert.deepEqual([bound.caAcknowledged, bound.certHeld], ["SHA256:u", "SHA256:h"]);
+    const cert = { serial: 7n, validAfter: NOW, validBefore: NOW + HOUR, authority: "SHA256:h" };
+    await store.recordHostCert(user.accountId, id, cert, ENTRY);
+    assert.deepEqual((await store.nodeByToken(new Secret("token of mini")))!.hostCert, cert);
+    await store.deleteNode(user.accountId, id, NOW, ENTRY);
+    assert.deepEqual(await store.caNodes(), []);
   });
 
   test("a target finds by tag, id or name", async (store, user) => {

@@ -115,7 +115,7 @@ Deno.test("ROT-8: of starts at once one runs, with one CA key, and the others sa
   }
   const names = (await Array.fromAsync(Deno.readDir(`${home.path}/control`)))
     .map(({ name }) => name).filter((name) => !name.startsWith("openbox.db")).sort();
-  assert.deepEqual(names, ["bootstrap_token", "ca_key"]);
+  assert.deepEqual(names, ["bootstrap_token", "ca_key", "operations_key"]);
   const token = await bootstrapToken(home.path);
   assert.equal((await whoami(running[0]!.url, token)).status, 200);
 });

@@ -114,7 +114,7 @@ Deno.test(
 );
 
 Deno.test(
-  "without a given CA a control plane on Postgres does not start: each would make its own",
+  "ROT-8: without a CA or a passphrase for one a control plane on Postgres does not start: each would make its own",
   needs,
   async () => {
     await using server = await startPostgres();
@@ -130,7 +130,7 @@ Deno.test(
       cwd: "/",
     });
     assert.equal(code, 2);
-    assert.match(stderr, /ca-keygen/);
+    assert.match(stderr, /OPENBOX_CA_PASSPHRASE/);
   },
 );
 

@@ -47,13 +47,17 @@ interface Pair extends AsyncDisposable {
 }
 
 /** Two control planes on one new database, started at once. */
-async function startPair(): Promise<Pair> {
+async function startPair(
+  ca: Readonly<Record<string, string>> = {
+    OPENBOX_CA_KEY: formatCaKeys(generateCaKeys()).reveal(),
+  },
+): Promise<Pair> {
   const database = await server!().newDatabase(), token = newUserToken();
   const ports = [freePort(), freePort()] as const;
   const root = await Deno.makeTempDir();
   const env = {
     OPENBOX_DB: server!().dsn(database),
-    OPENBOX_CA_KEY: formatCaKeys(generateCaKeys()).reveal(),
+    ...ca,
     OPENBOX_BOOTSTRAP_TOKEN: token,
   };
   const start = (i: 0 | 1) =>
@@ -128,6 +132,34 @@ Deno.test(
       parseCertificate(parseCertificateLine(reply!.body.user_cert)).serial
     );
     assert.equal(new Set(serials).size, serials.length);
+  },
+);
+
+Deno.test(
+  "ROT-3: two control planes on one Postgres make one CA under their passphrase, and each knows what the other did to it",
+  present,
+  async () => {
+    await using pair = await startPair({ OPENBOX_CA_PASSPHRASE: "five words nobody would guess" });
+    const { token, ports: [a, b] } = pair;
+    const named = async (port: number) => {
+      const { body } = (await ask(port, "GET", "/v1/whoami", token))!;
+      return `${body.host_ca_pubkey} ${body.user_ca_pubkey}`;
+    };
+    const first = await named(a);
+    assert.equal(await named(b), first);
+    const rotate = (port: number, step: string) =>
+      ask(port, "POST", "/v1/ca/rotate", token, { step });
+    assert.equal((await rotate(a, "init"))?.status, 200);
+    // of two at once one takes the step, and the other one hears that it came late
+    const both = await Promise.all([rotate(a, "update"), rotate(b, "update")]);
+    assert.deepEqual(both.map((reply) => reply?.status).sort(), [200, 409]);
+    assert.equal((await rotate(b, "finish"))?.status, 200);
+    const last = await named(a);
+    assert.notEqual(last, first);
+    assert.equal(await named(b), last);
+    assert.equal((await register(a, token))?.status, 201, "with a key that the other one made");
+    const kept = await server!().query("select text from ca_store", pair.database);
+    assert.doesNotMatch(kept, /PRIVATE KEY/);
   },
 );
 

@@ -5,6 +5,7 @@ import { type RunningAgent, startAgent } from "../../src/agent/start.ts";
 import type { DispatchAnswer } from "../../src/api/dispatch.ts";
 import { createControlClient } from "../../src/client/control_client.ts";
 import { openRun } from "../../src/client/exec.ts";
+import { trustPair } from "../../src/ca/trust.ts";
 import { parseServerUrl } from "../../src/client/server_url.ts";
 import { parseCaAnswer } from "../../src/client/trust.ts";
 import { type Clock, systemClock } from "../../src/clock.ts";
@@ -103,7 +104,7 @@ async function dispatchNow(fleet: Fleet, node: string, key: PrivateKey) {
       key,
       clock: systemClock,
       dial,
-      checkCa: () => parseCaAnswer(answer),
+      checkCa: () => trustPair(parseCaAnswer(answer)),
     };
     const { signal } = new AbortController();
     try {

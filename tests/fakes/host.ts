@@ -65,6 +65,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
   let at = 0;
   const out = new FakeOutput(options.stdoutTerminal ?? false, options.columns, options.onOutput);
   const err = new FakeOutput(options.stderrTerminal ?? false, options.columns);
+  const env: Record<string, string> = { ...options.env };
   const handlers: [HostSignal, () => void][] = [];
   const ending = new AbortController();
   return {
@@ -87,7 +88,12 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
     },
     clock: options.clock ?? systemClock,
     signal: options.signal ?? ending.signal,
-    env: (name) => options.env?.[name] || undefined,
+    env: (name) => env[name] || undefined,
+    takeEnv(name) {
+      const value = env[name] || undefined;
+      delete env[name];
+      return value;
+    },
     cwd: () => options.cwd ?? "/",
     onSignal(name, handler) {
       const entry: [HostSignal, () => void] = [name, handler];

@@ -34,14 +34,14 @@ const host = signCertificate({
 const verify = {
   user: (blob: Uint8Array) =>
     verifyUserCert(blob, {
-      authority: ca,
+      authorities: [ca],
       username: "me",
       accountId: "acc_1",
       nodeId: NODE,
       now: NOW,
       remoteAddress: "10.0.0.1",
     }),
-  host: (blob: Uint8Array) => verifyHostCert(blob, { authority: ca, nodeId: NODE, now: NOW }),
+  host: (blob: Uint8Array) => verifyHostCert(blob, { authorities: [ca], nodeId: NODE, now: NOW }),
 };
 const ORIGINAL = { user, host };
 

@@ -43,7 +43,7 @@ const serve = () =>
     authenticate({ username, certificate, remoteAddress }) {
       try {
         verifyUserCert(certificate, {
-          authority: ids.userCa,
+          authorities: [ids.userCa],
           username,
           accountId: "acc_1",
           nodeId: HOST_NAME,

@@ -25,7 +25,7 @@ Deno.test(
       username: sshd.login,
       certificate: ids.userCertificate({ principals: [sshd.login] }),
       verifyHost: (blob) =>
-        verifyHostCert(blob, { authority: ids.hostCa, nodeId: HOST_NAME, now: Date.now() }).key,
+        verifyHostCert(blob, { authorities: [ids.hostCa], nodeId: HOST_NAME, now: Date.now() }).key,
     });
     {
       await using channel = await connection.openExec("printf out; printf err >&2; exit 77");
@@ -138,7 +138,7 @@ Deno.test(
         }, by);
       const weTake = takes(() =>
         verifyUserCert(forAgent, {
-          authority: ids.userCa,
+          authorities: [ids.userCa],
           username: me,
           accountId: "acc_1",
           nodeId: HOST_NAME,
@@ -175,7 +175,8 @@ Deno.test(
           username: sshd.login,
           certificate: ids.userCertificate({ principals: [sshd.login] }),
           verifyHost: (blob) =>
-            verifyHostCert(blob, { authority: ids.hostCa, nodeId: HOST_NAME, now: Date.now() }).key,
+            verifyHostCert(blob, { authorities: [ids.hostCa], nodeId: HOST_NAME, now: Date.now() })
+              .key,
         }),
         {
           code: name === "not yet valid"

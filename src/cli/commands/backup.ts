@@ -17,10 +17,12 @@ export async function backup(flags: BackupFlags, host: Host, path: string): Prom
   const { signal } = host, login = await readLogin(host);
   await using control = openControl(login, host);
   const ca = flags.withoutCa ? undefined : await control.caStatus({ signal });
-  const passphrase = ca && ca.keys_kept_here && !ca.sealed
+  const passphrase = ca && !ca.sealed
     ? await readPassphrase({ file: flags.passphraseFile, confirm: true }, host)
     : undefined;
-  const content = await control.backup({ passphrase, withoutCa: flags.withoutCa ?? false }, { signal });
+  const content = await control.backup({ passphrase, withoutCa: flags.withoutCa ?? false }, {
+    signal,
+  });
   const bytes = await writeNewFile(path, content);
   if (flags.json) return printJson({ file: path, bytes }, host);
   await printLine(`${path}: ${bytes} bytes`, host);
@@ -34,7 +36,7 @@ export interface RestoreFlags {
 /** On the control plane's own machine, while it is stopped. */
 export async function restore(flags: RestoreFlags, host: Host, path: string): Promise<void> {
   const { restore } = await import("../../control/restore.ts");
-  const report = await restore(readLines(await openFile(path)), { db: flags.db }, host);
+  const report = await restore(() => readFile(path), { db: flags.db }, host);
   const { rows, createdAt, carried, replaced, ca, check } = report;
   const at = new Date(createdAt).toISOString();
   if (flags.json) {
@@ -60,13 +62,17 @@ export async function restore(flags: RestoreFlags, host: Host, path: string): Pr
 const CA_NOTES = {
   restored: "the CA's keys are restored, sealed: openbox ca unseal after the start",
   kept: "the CA's keys are those that were here",
-  absent: "the backup has no CA keys: put them back before the start, or every node has to be enrolled anew",
+  absent:
+    "the backup has no CA keys: put them back before the start, or every node has to be enrolled anew",
 } as const;
 
-async function openFile(path: string): Promise<ReadableStream<Uint8Array>> {
+async function* readFile(path: string): AsyncGenerator<string> {
+  let file: Deno.FsFile;
   try {
-    return (await Deno.open(path)).readable;
+    file = await Deno.open(path);
   } catch (cause) {
-    throw new OpenboxError("bad_file", `Cannot read ${path}: ${(cause as Error).message}`, { cause });
+    const why = cause instanceof Deno.errors.NotFound ? "there is no such file" : String(cause);
+    throw new OpenboxError("bad_file", `Cannot read the backup ${path}: ${why}`, { cause });
   }
+  yield* readLines(file.readable); // closes it, whoever stops first
 }

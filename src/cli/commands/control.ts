@@ -6,6 +6,7 @@ export interface ControlFlags {
   readonly url?: string;
   readonly db?: string;
   readonly ca?: string;
+  readonly caPassphraseFile?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecureHttp?: boolean;

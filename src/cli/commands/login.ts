@@ -1,4 +1,6 @@
 import { caFingerprint } from "../../ca/keys.ts";
+import { formatTrust } from "../../ca/kept_trust.ts";
+import { currentPair, followCa, trustPair } from "../../ca/trust.ts";
 import { parseServerUrl, requireSecure, type ServerUrl } from "../../client/server_url.ts";
 import { type CaPin, checkCa, parseCaAnswer, parseFingerprint } from "../../client/trust.ts";
 import { type Config, readConfig, writeConfig } from "../../home/config.ts";
@@ -6,6 +8,7 @@ import { homePaths } from "../../home/paths.ts";
 import { readStdinText, readTextFile } from "../../home/text_file.ts";
 import type { Host } from "../../host.ts";
 import type { Secret } from "../../secret.ts";
+import { caPin } from "../ca_pin.ts";
 import { askHidden } from "../hidden_input.ts";
 import { openControl, parseToken, readAccess, warnExpiry, warnInsecure } from "../login.ts";
 import { printJson, printLine, printNote, printWarning } from "../output.ts";
@@ -38,15 +41,17 @@ export async function login(flags: LoginFlags, host: Host): Promise<void> {
 
   await using control = openControl({ ...access, token }, host);
   const me = await control.whoami({ signal: host.signal });
-  const ca = caFingerprint(pin ? checkCa(me, pin, server) : parseCaAnswer(me));
+  const trust = pin
+    ? checkCa(me, pin, server)
+    : followCa(trustPair(parseCaAnswer(me)), me.ca_rotations ?? []);
+  const ca = caFingerprint(currentPair(trust));
   await writeConfig(path, {
     server: server.href,
     token: token.reveal(),
     key_pem: before?.key_pem ?? "",
     user: me.name,
     user_id: me.user_id,
-    host_ca_pubkey: me.host_ca_pubkey,
-    user_ca_pubkey: me.user_ca_pubkey,
+    ...formatTrust(trust),
     ...(me.token_expires_at !== undefined && { token_expires_at: me.token_expires_at }),
     insecure_http: access.insecureHttp,
     ...(access.tlsCa !== undefined && { tls_ca: access.tlsCa }),
@@ -76,7 +81,7 @@ function choosePin(flags: LoginFlags, kept: Config | undefined, host: Host): CaP
   if (named !== undefined) {
     return { kind: "fingerprint", fingerprint: parseFingerprint(named, "--ca-fingerprint") };
   }
-  return kept && { kind: "keys", keys: parseCaAnswer(kept) };
+  return kept && caPin({ caFingerprint: undefined, stored: kept });
 }
 
 async function chooseToken(flags: LoginFlags, server: ServerUrl, host: Host): Promise<Secret> {

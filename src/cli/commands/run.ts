@@ -1,15 +1,15 @@
 /** `openbox run` and the bare form: a command on a node, as if it ran here. */
 import type { Outcome } from "../../api/run.ts";
 import { caFingerprint } from "../../ca/keys.ts";
+import { currentPair } from "../../ca/trust.ts";
 import { createControlClient } from "../../client/control_client.ts";
 import { type ExecDeps, openRun, type RemoteRun } from "../../client/exec.ts";
-import { checkCa } from "../../client/trust.ts";
 import { abortable, deadline } from "../../abort.ts";
 import { type Code, isCode, OpenboxError, toOpenboxError } from "../../errors.ts";
 import { BrokenPipe, type Host, interruption } from "../../host.ts";
 import { newRunId } from "../../ids.ts";
 import { attend, type Attended } from "../attend.ts";
-import { caPin } from "../ca_pin.ts";
+import { believeCa, caPin } from "../ca_pin.ts";
 import { formatDuration } from "../duration.ts";
 import { type Login, readLogin } from "../login.ts";
 import { errorDocument, printError, printNote, printWarning } from "../output.ts";
@@ -100,13 +100,12 @@ async function believe(
   login: Login,
   host: Host,
 ) {
-  const pin = caPin(login);
-  const keys = checkCa(answer, pin, login.server);
-  if (pin.kind === "none") {
-    const line = `OPENBOX_CA_FINGERPRINT=${caFingerprint(keys)}`;
+  const trust = await believeCa(answer, login, host);
+  if (caPin(login).kind === "none") {
+    const line = `OPENBOX_CA_FINGERPRINT=${caFingerprint(currentPair(trust))}`;
     await printWarning(`believing the CA that ${login.server.href} names; ${line} pins it`, host);
   }
-  return keys;
+  return trust;
 }
 
 /** A failure on this side: before the command was sent, or while its output was passed on. */

@@ -3,6 +3,7 @@ import { formatGrant } from "../../access/grant.ts";
 import { CanAnswer, CanRequest } from "../../api/can.ts";
 import { parseIsolation } from "../../isolation/spec.ts";
 import type { Candidate, User } from "../../store/store.ts";
+import { isCaughtUp } from "../ca_state.ts";
 import { findNode, noNode, type Runner } from "../find_node.ts";
 import { type Control, userRoute } from "../route.ts";
 import { readTarget } from "../target.ts";
@@ -45,14 +46,16 @@ async function canRun(
   body: CanRequest,
   user: User,
   runner: Runner,
-  control: Pick<Control, "store" | "clock">,
+  control: Pick<Control, "store" | "clock" | "ca">,
 ): Promise<CanAnswer> {
   const { isolation, login, session = false } = body;
   if (isolation !== undefined) parseIsolation(isolation);
   const target = readTarget(body);
   // who may run nothing learns of no node by asking
   if (!mayEver(runner, "run")) return toApi(user, "run", decide(runner, NOWHERE), undefined);
-  const found = await findNode(runner, target, { isolation, login, session }, control);
+  const { state } = await control.ca.now();
+  const finder = { ...control, isReady: (node: Candidate) => isCaughtUp(state, node) };
+  const found = await findNode(runner, target, { isolation, login, session }, finder);
   if (found.kind === "node") return toApi(user, "run", found.judged.decision, found.node);
   const { message, code } = await noNode(runner, target, found.resolution, control);
   return { ...toApi(user, "run", { allowed: false, by: "rules", why: message }, undefined), code };

@@ -21,18 +21,18 @@ const PATH = "/v1/enroll-tokens";
 export const createEnrollToken = userRoute(
   {
     method: "POST",
-    path: "/v1/enroll-tokens",
+    path: PATH,
     needs: "enroll",
     summary: "Make a token that lets one machine become a node",
     body: EnrollTokenRequest,
     answers: { 200: EnrollToken },
   },
-  async (call, user, { store, authority, clock, publicUrl }) => {
+  async (call, user, { store, ca, clock, publicUrl }) => {
     const { name, tags, ttl_seconds, reusable: uses, ephemeral_seconds } = call.body;
     requireAllowed(user, { verb: "enroll", tags });
     const { min, max, maxReusable } = ENROLL_TTL_SECONDS;
     const ttlSeconds = Math.min(uses > 1 ? maxReusable : max, Math.max(min, ttl_seconds));
-    const secret = new Secret(newEnrollSecret()), { fingerprint } = authority;
+    const secret = new Secret(newEnrollSecret()), { fingerprint } = await ca.now();
     const createdAt = clock.now(), expiresAt = createdAt + ttlSeconds * 1000;
     const id = await store.addEnrollToken(
       {

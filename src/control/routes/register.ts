@@ -7,10 +7,12 @@ import { Secret } from "../../secret.ts";
 import { authorizedLine } from "../../ssh/key.ts";
 import { checkNodeAddress } from "../address_policy.ts";
 import { enrollAnew } from "../authenticate.ts";
+import { caLocked } from "../ca.ts";
+import { pairOf } from "../ca_state.ts";
 import { issueHostCert } from "../host_cert.ts";
 import { parseKeyLine } from "../key_line.ts";
 import { enrollRoute } from "../route.ts";
-import { caLines } from "./whoami.ts";
+import { caChain, caLines } from "./whoami.ts";
 
 /**
  * A machine becomes a node. What can be refused without the token is refused first, so that it is not
@@ -29,20 +31,25 @@ export const register = enrollRoute(
       "enroll_token_used",
       "key_proof",
       "conflict",
+      "ca_locked",
     ],
   },
   async (call, control) => {
-    const { authority, store, clock, loopback, revocationLists } = control;
+    const { store, clock, loopback, revocationLists } = control;
     const { enroll_token, proof, name, addr, os, arch } = call.body;
     if (proof === undefined) throw outdated(call.origin);
     const hostKey = parseKeyLine(call.body.host_pubkey);
     checkNodeAddress(addr, { loopback });
+    const ca = await control.ca.now();
+    if (ca.locked) throw caLocked();
 
     const given = parseEnrollToken(enroll_token);
+    // of the CA of now, or of before a rotation that came after the token was made
+    const pinned = given && pairOf(given.fingerprint, ca.state);
     // what is no token of this CA goes the same way as a wrong one, to an end that is the same
-    const token: EnrollToken = given?.fingerprint === authority.fingerprint
+    const token: EnrollToken = given && pinned
       ? given
-      : { secret: new Secret(enroll_token), fingerprint: authority.fingerprint };
+      : { secret: new Secret(enroll_token), fingerprint: ca.fingerprint };
     const proven = verifyEnrollProof(proof, token, hostKey);
     if (token === given && !proven) throw unproven();
 
@@ -63,17 +70,18 @@ export const register = enrollRoute(
       actor: nodeId,
     });
     const enrolled = { ...node, hostKey: authorizedLine(hostKey) };
-    const hostCert = await issueHostCert(enrolled, call, control);
+    const hostCert = await issueHostCert(enrolled, call, ca, control);
     log("control").info("node enrolled", { node: node.id, name, addr, tags: node.tags });
     // a new node knows from its first connection on what is revoked
     const { version } = await store.revocations(node.accountId);
-    const keys = caLines(authority.publicKeys);
+    const keys = caLines(pinned ?? ca.pair);
     const body: RegisterAnswer = {
       node_id: node.id,
       host_cert: hostCert,
       ca_pubkey: keys.user_ca_pubkey,
       node_token: nodeToken.reveal(),
       ...keys,
+      ...caChain(ca),
       account_id: node.accountId,
       revocation_list: await revocationLists.signed(node.accountId, version),
       tags: [...node.tags],

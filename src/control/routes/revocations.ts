@@ -102,13 +102,13 @@ export const takeBackRevocations = nodeRoute(
   },
   async (call, node, control) => {
     const { body } = call;
-    const { store, authority, revocationLists, clock } = control;
+    const { store, ca, revocationLists, clock } = control;
     if (body.node_id !== node.id) {
       throw new OpenboxError("unauthorized", "The node token is another node's");
     }
     const { accountId } = node, now = clock.now();
     const list = verifyRevocationList(body.revocation_list, {
-      authorities: [authority.publicKeys.host],
+      authorities: (await ca.now()).state.host.keys,
       accountId,
       now,
     });

@@ -1,6 +1,8 @@
 /** Every call there is. A route that is not in this list cannot be reached. */
 import type { Route } from "../route.ts";
+import { backup } from "./backup.ts";
 import { listAudit, verifyAudit } from "./audit.ts";
+import { getCa, rotateCa, sealCa, unsealCa } from "./ca.ts";
 import { dispatch } from "./dispatch.ts";
 import { can } from "./can.ts";
 import { createEnrollToken, deleteEnrollToken, listEnrollTokens } from "./enroll_tokens.ts";
@@ -50,6 +52,11 @@ export const ROUTES: readonly Route[] = [
   listRevocations,
   reportRuns,
   dispatch,
+  getCa,
+  rotateCa,
+  sealCa,
+  unsealCa,
+  backup,
   listAudit,
   verifyAudit,
 ];

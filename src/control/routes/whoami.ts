@@ -1,6 +1,7 @@
 import { Whoami } from "../../api/whoami.ts";
 import type { CaPublicKeys } from "../../ca/keys.ts";
 import { authorizedLine } from "../../ssh/key.ts";
+import type { CaNow } from "../ca.ts";
 import { userRoute } from "../route.ts";
 
 export const whoami = userRoute(
@@ -11,14 +12,16 @@ export const whoami = userRoute(
     summary: "Whose token this is, and both CA keys",
     answers: { 200: Whoami },
   },
-  async (call, user, { authority, store }) => {
+  async (call, user, { ca, store }) => {
     // what openbox login asks first, and nobody asks often
     await store.recordAudit([call.audit("login")]);
+    const now = await ca.now();
     const body: Whoami = {
       user_id: user.id,
       name: user.name,
       account_id: user.accountId,
-      ...caLines(authority.publicKeys),
+      ...caLines(now.pair),
+      ...caChain(now),
       token_expires_at: Math.floor(user.tokenExpiresAt / 1000),
     };
     return { status: 200, body };
@@ -30,3 +33,7 @@ export const caLines = ({ host, user }: CaPublicKeys) => ({
   host_ca_pubkey: authorizedLine(host),
   user_ca_pubkey: authorizedLine(user),
 });
+
+/** What leads from any pair that was pinned to the one of now. */
+export const caChain = ({ statements }: CaNow) =>
+  statements.length > 0 ? { ca_rotations: [...statements] } : {};

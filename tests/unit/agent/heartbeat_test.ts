@@ -7,6 +7,7 @@ import type { RevokedEntry } from "../../../src/client/revocation_list.ts";
 import { ControlError } from "../../../src/client/control_client.ts";
 import type { Revocations } from "../../../src/agent/revocations.ts";
 import { type HeartbeatAnswer, HeartbeatRequest } from "../../../src/api/heartbeat.ts";
+import { keysFingerprint, signCaChange } from "../../../src/ca/trust.ts";
 import { generateCaKeys } from "../../../src/ca/keys.ts";
 import { MAX_BODY } from "../../../src/control/request_body.ts";
 import { OpenboxError } from "../../../src/errors.ts";
@@ -14,7 +15,7 @@ import { startLog } from "../../../src/log.ts";
 import type { SessionKey, SessionState } from "../../../src/session/table.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { fakeHost } from "../../fakes/host.ts";
-import { aState, hostCertLine, NODE_ID, NOW } from "./world.ts";
+import { aState, CA, hostCertLine, NODE_ID, NOW } from "./world.ts";
 
 const list = (payload: string): SignedStatement => ({ payload, certificate: "c", signature: "s" });
 
@@ -152,6 +153,7 @@ Deno.test("an agent beats at once, and every 30 seconds", () =>
       version: first.version,
       boot_id: "boot_1",
       host_cert_serial: String(node.state.hostCert.serial),
+      ca_trusted: { host: keysFingerprint([CA.host]), user: keysFingerprint([CA.user]) },
     });
     assert.equal(load?.length, 3);
     await pass(29_999);
@@ -324,6 +326,62 @@ Deno.test("a stop ends the beats at once, also in the middle of one", () =>
     stop.abort();
     never.reject(new Error("aborted"));
     await ended;
+  }));
+
+Deno.test("ROT-1: a node follows a rotation, keeps it, and says so at once", () =>
+  inWorld(async ({ requests, answers, updates, pass, node }) => {
+    const next = generateCaKeys();
+    const change = { seq: 1, at: NOW };
+    const both = [
+      signCaChange({ ...change, kind: "user", from: [CA.user], to: [CA.user, next.user] }, CA.user),
+      signCaChange({ ...change, kind: "host", from: [CA.host], to: [CA.host, next.host] }, CA.host),
+    ];
+    const fine = { server_time: NOW / 1000, revocations: [] };
+    const { nodeId, hostKey } = node.state;
+    const keys = { host: next.host, user: CA.user };
+    const host_cert = await hostCertLine(hostKey, { nodeId, keys });
+    answers.push(() => ({ ...fine, ca_rotations: both, host_cert }));
+    await pass(30_000);
+    assert.equal(requests.length, 3, "one more, in the same moment");
+    assert.deepEqual(requests.at(-1)!.ca_trusted, {
+      host: keysFingerprint([CA.host, next.host]),
+      user: keysFingerprint([CA.user, next.user]),
+    });
+    assert.equal(requests.at(-1)!.host_cert_serial, String(node.state.hostCert.serial));
+    assert.deepEqual(updates.map((change) => Object.keys(change)), [["ca"], ["hostCert"]]);
+    // what it has followed it does not follow again
+    answers.push(() => ({ ...fine, ca_rotations: both }));
+    await pass(30_000);
+    assert.equal(requests.length, 4);
+  }));
+
+Deno.test("CERT-26: what no trusted key said changes nothing at a node, and is no reason to beat more", () =>
+  inWorld(async ({ requests, answers, updates, pass }) => {
+    const evil = generateCaKeys();
+    const forged = signCaChange(
+      { kind: "user", seq: 1, from: [evil.user], to: [evil.user], at: NOW },
+      evil.user,
+    );
+    answers.push(() => ({
+      server_time: NOW / 1000,
+      revocations: [],
+      ca_rotations: [forged, "x", "a.b"],
+    }));
+    await pass(30_000);
+    assert.deepEqual(updates, []);
+    assert.equal(requests.length, 2);
+  }));
+
+Deno.test("a control plane that changes something with each answer does not make an agent busy", () =>
+  inWorld(async ({ requests, answers, pass, node }) => {
+    for (let i = 0; i < 20; i++) {
+      const host_cert = await hostCertLine(node.state.hostKey);
+      answers.push(() => ({ server_time: NOW / 1000, revocations: [], host_cert }));
+    }
+    await pass(30_000);
+    assert.equal(requests.length, 1 + 4);
+    await pass(29_000);
+    assert.equal(requests.length, 1 + 4);
   }));
 
 Deno.test("CERT-16: a beat names the list that is held, and what comes is believed and carried out", () =>

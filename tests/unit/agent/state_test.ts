@@ -32,7 +32,10 @@ Deno.test("a state reads back as it was written, in a file that nobody else can 
       ...state,
       hostKey: privatePem(state.hostKey).length,
       nodeToken: "obn_token",
-      ca: { host: pub(state.ca.host), user: pub(state.ca.user) },
+      ca: {
+        host: { ...state.ca.host, keys: state.ca.host.keys.map(pub) },
+        user: { ...state.ca.user, keys: state.ca.user.keys.map(pub) },
+      },
       hostCert: { ...state.hostCert, blob: new Uint8Array(state.hostCert.blob) },
     });
     assert.equal((await Deno.stat(path)).mode! & 0o777, 0o600);

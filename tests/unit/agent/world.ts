@@ -1,6 +1,7 @@
 /** A node and its authority in memory, and who comes to it. */
 import { createCertAuthority, type UserCertRequest } from "../../../src/ca/authority.ts";
 import { type CaKeys, generateCaKeys } from "../../../src/ca/keys.ts";
+import { trustPair } from "../../../src/ca/trust.ts";
 import { type VerifiedUser, verifyUserCert } from "../../../src/ca/verifier.ts";
 import { parseServerUrl } from "../../../src/client/server_url.ts";
 import type { NodeState } from "../../../src/agent/state.ts";
@@ -37,7 +38,7 @@ export async function aState(change: Partial<NodeState> = {}): Promise<NodeState
     hostKey,
     hostCert: parseHostCert(await hostCertLine(hostKey)),
     nodeToken: new Secret("obn_token"),
-    ca: { host: CA.host, user: CA.user },
+    ca: trustPair(CA),
     enrollTokenHash: "00",
     insecureHttp: false,
     tlsCa: undefined,
@@ -65,7 +66,7 @@ export async function userCert(
 
 export async function aUser(change: Partial<UserCertRequest> = {}): Promise<VerifiedUser> {
   return verifyUserCert(await userCert(change), {
-    authority: CA.user,
+    authorities: [CA.user],
     username: "me",
     accountId: ACCOUNT_ID,
     nodeId: NODE_ID,

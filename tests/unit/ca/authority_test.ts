@@ -4,7 +4,7 @@ import {
   createCertAuthority,
   type UserCertRequest,
 } from "../../../src/ca/authority.ts";
-import { caFingerprint, formatCaKeys, generateCaKeys, parseCaKeys } from "../../../src/ca/keys.ts";
+import { caFingerprint, formatCaKeys, generateCaKeys, parseCaRing } from "../../../src/ca/keys.ts";
 import { verifyHostCert, verifyUserCert } from "../../../src/ca/verifier.ts";
 import { OpenboxError } from "../../../src/errors.ts";
 import { Secret } from "../../../src/secret.ts";
@@ -35,7 +35,7 @@ Deno.test("CERT-1: what the authority issues, the verifier believes: from five m
   );
   const verify = (now: number) =>
     verifyUserCert(blob, {
-      authority: keys.user,
+      authorities: [keys.user],
       username: "me",
       accountId: "acc_1",
       nodeId: "node_1",
@@ -58,7 +58,8 @@ Deno.test("CERT-24: a host certificate's only principal is the node id", async (
   const { blob } = await authority().issueHostCert({ key: host, nodeId: "node_1", now: NOW });
   assert.deepEqual(parseCertificate(blob).principals, ["node_1"]);
   assert.deepEqual(
-    verifyHostCert(blob, { authority: keys.host, nodeId: "node_1", now: NOW + 29 * 86_400_000 }).key
+    verifyHostCert(blob, { authorities: [keys.host], nodeId: "node_1", now: NOW + 29 * 86_400_000 })
+      .key
       .blob,
     host.blob,
   );
@@ -101,8 +102,12 @@ Deno.test("CERT-29: every certificate has its own serial", async () => {
 
 Deno.test("a CA's two keys survive their text, and only such a text is read", () => {
   const pem = formatCaKeys(keys);
-  const read = parseCaKeys(pem, "test");
-  assert.equal(caFingerprint(read), caFingerprint(keys));
+  const read = parseCaRing(pem, "test");
+  assert.deepEqual([read.host.length, read.user.length], [1, 1]);
+  assert.equal(
+    caFingerprint({ host: read.host[0]!, user: read.user[0]! }),
+    caFingerprint(keys),
+  );
   assert.equal(caFingerprint(keys), fingerprint(keys.host.blob, keys.user.blob));
   const single = privatePem(keys.host, "openbox-host-ca");
   const bad = [
@@ -116,7 +121,7 @@ Deno.test("a CA's two keys survive their text, and only such a text is read", ()
   ];
   for (const text of bad) {
     assert.throws(
-      () => parseCaKeys(new Secret(text), "FILE"),
+      () => parseCaRing(new Secret(text), "FILE"),
       (error) =>
         error instanceof OpenboxError && error.code === "bad_file" &&
         error.message.includes("FILE") && error.hint!.includes("ca-keygen"),

@@ -116,7 +116,7 @@ Deno.test("a node's, a user's and a strange certificate make no statements", asy
 
 Deno.test("an operations certificate makes nobody a node", () => {
   for (const nodeId of ["openbox-operations", "node_0123456789abcdef"]) {
-    refused(() => verifyHostCert(certificate, { authority: ca.host, nodeId, now: NOW }));
+    refused(() => verifyHostCert(certificate, { authorities: [ca.host], nodeId, now: NOW }));
   }
 });
 

@@ -48,7 +48,7 @@ const hostFields = (change: Partial<CertificateFields> = {}): CertificateFields 
   });
 
 const policy = (change: Partial<UserCertPolicy> = {}): UserCertPolicy => ({
-  authority: userCa,
+  authorities: [userCa],
   username: "me",
   accountId: ACCOUNT,
   nodeId: NODE,
@@ -124,7 +124,7 @@ Deno.test("CERT-6: a host certificate is no user certificate, nor the reverse", 
     true,
     () =>
       verifyHostCert(signCertificate(hostFields({ kind: "user" }), hostCa), {
-        authority: hostCa,
+        authorities: [hostCa],
         nodeId: NODE,
         now: NOW,
       }),
@@ -138,7 +138,7 @@ Deno.test("CERT-6: the host CA vouches for no user, the user CA for no host", ()
     false,
     () =>
       verifyHostCert(signCertificate(hostFields(), userCa), {
-        authority: hostCa,
+        authorities: [hostCa],
         nodeId: NODE,
         now: NOW,
       }),
@@ -214,7 +214,7 @@ Deno.test("CERT-12: a life above ten minutes is refused, whoever signed it; for 
         hostFields({ validAfter: SECONDS, validBefore: SECONDS + days * 86_400n }),
         hostCa,
       ),
-      { authority: hostCa, nodeId: NODE, now: NOW },
+      { authorities: [hostCa], nodeId: NODE, now: NOW },
     );
   host(30n);
   refused("cert_too_long", true, () => host(31n));
@@ -322,7 +322,7 @@ Deno.test("a certificate of another CA is refused without a reason, even where i
 Deno.test("CERT-25: a host certificate must be for exactly the node that was asked for", () => {
   const host = (change: Partial<CertificateFields>, by = hostCa) => () =>
     verifyHostCert(signCertificate(hostFields(change), by), {
-      authority: hostCa,
+      authorities: [hostCa],
       nodeId: NODE,
       now: NOW,
     });

@@ -7,6 +7,7 @@ import { generateCaKeys } from "../../../src/ca/keys.ts";
 import { CertificateRefused, verifyUserCert } from "../../../src/ca/verifier.ts";
 import type { ControlClient } from "../../../src/client/control_client.ts";
 import type { ExecDeps } from "../../../src/client/exec.ts";
+import { trustPair } from "../../../src/ca/trust.ts";
 import { checkCa } from "../../../src/client/trust.ts";
 import { parseServerUrl } from "../../../src/client/server_url.ts";
 import { concat, text, utf8 } from "../../../src/bytes.ts";
@@ -58,7 +59,7 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
     authenticate({ username, certificate, remoteAddress }) {
       try {
         const proof = verifyUserCert(certificate, {
-          authority: caKeys.user,
+          authorities: [caKeys.user],
           username,
           accountId: ACCOUNT,
           nodeId: NODE_ID,
@@ -131,7 +132,11 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
       clock: systemClock,
       dial: dialTcp,
       checkCa: (answer) =>
-        checkCa(answer, { kind: "keys", keys: caKeys }, parseServerUrl("http://127.0.0.1:1")),
+        checkCa(
+          answer,
+          { kind: "trust", trust: trustPair(caKeys) },
+          parseServerUrl("http://127.0.0.1:1"),
+        ),
     },
     async [Symbol.asyncDispose]() {
       await server[Symbol.asyncDispose]();

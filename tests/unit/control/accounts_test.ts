@@ -34,6 +34,10 @@ const BODIES: Readonly<Record<string, (target: string) => readonly unknown[]>> =
   }],
   "/v1/nodes/runs": () => [{ spool: "a", events: [{ kind: "gap", n: 1, at_ms: 0, dropped: 1 }] }],
   "/v1/audit/verify": () => [{}],
+  "/v1/backup": () => [{ passphrase: "somebody else's" }],
+  "/v1/ca/rotate": () => [{ step: "init" }],
+  "/v1/ca/seal": () => [{ passphrase: "somebody else's" }],
+  "/v1/ca/unseal": () => [{ passphrase: "somebody else's" }],
 };
 const KEY = generateKey();
 

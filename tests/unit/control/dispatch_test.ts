@@ -39,7 +39,7 @@ Deno.test("a dispatch names the node and brings a certificate for it alone", asy
     isolation: "native",
   });
   const policy = {
-    authority: CA.user,
+    authorities: [CA.user],
     username: "me",
     accountId: world.user.accountId,
     nodeId: node.id,
@@ -60,7 +60,7 @@ Deno.test("an isolation that is named is put into the certificate as it is, nati
     assert.equal(status, 200);
     assert.equal(body.isolation, isolation);
     const user = verifyUserCert(parseCertificateLine(body.user_cert), {
-      authority: CA.user,
+      authorities: [CA.user],
       username: "me",
       accountId: world.user.accountId,
       nodeId: node.id,

@@ -181,7 +181,7 @@ Deno.test("ENR-16: a host certificate is renewed at two thirds of its life, and 
   serial = serialOf(third);
   assert.equal(await renewal(), undefined);
   const blob = parseCertificateLine(third);
-  const policy = { authority: CA.host, nodeId: node.id, now: clock.now() };
+  const policy = { authorities: [CA.host], nodeId: node.id, now: clock.now() };
   assert.deepEqual(verifyHostCert(blob, policy).key.blob, node.key.blob);
   // ENR-16: the control plane was away for longer than the certificate lived
   clock.advance(31 * DAY);

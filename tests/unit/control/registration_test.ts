@@ -268,7 +268,7 @@ Deno.test("CERT-24: whatever a node says of itself, its certificate is for its o
   const id: string = reply.body.node_id, blob = parseCertificateLine(reply.body.host_cert);
   assert.notEqual(id, victim.id);
   assert.deepEqual(parseCertificate(blob).principals, [id]);
-  const policy = { authority: CA.host, nodeId: id, now: Date.now() };
+  const policy = { authorities: [CA.host], nodeId: id, now: Date.now() };
   assert.deepEqual(verifyHostCert(blob, policy).key.blob, key.blob);
   assert.throws(() => verifyHostCert(blob, { ...policy, nodeId: victim.id }), {
     code: "host_key_mismatch",

@@ -10,8 +10,10 @@ const node = (name: string, ago: number | undefined, id = `node_${name}`): Candi
   hostKey: "key",
   lastSeenAt: ago === undefined ? 0 : NOW - ago,
 });
+/** One that does not know the CA of now is named so here. */
+const READY = ({ name }: Candidate) => !name.startsWith("behind");
 const found = (target: Target, ...nodes: Candidate[]) => {
-  const resolution = resolve(target, nodes, NOW);
+  const resolution = resolve(target, nodes, NOW, READY);
   return resolution.kind === "found" ? resolution.node.id : resolution.kind;
 };
 const refused = (
@@ -20,7 +22,7 @@ const refused = (
   all: Candidate[] = nodes,
   tags = ["a", "b"],
 ) => {
-  const resolution = resolve(target, nodes, NOW);
+  const resolution = resolve(target, nodes, NOW, READY);
   assert.notEqual(resolution.kind, "found");
   if (resolution.kind === "found") throw new Error();
   const { code, message, hint } = refusal(target, resolution, { tags, nodes: all }, NOW);
@@ -100,4 +102,12 @@ Deno.test("a list of many nodes stays short", () => {
   const nodes = Array.from({ length: 500 }, (_, i) => node(`n${i}`, 0));
   const { hint } = refused({ kind: "any" }, nodes);
   assert.match(hint!, /and 480 more$/);
+});
+
+Deno.test("ROT-1: a node that has not followed the CA's rotation counts as offline, and it is said why", () => {
+  assert.equal(found(TAG, node("behind", 0), node("c", 0)), "node_c");
+  const { code, message, hint } = refused(TAG, [node("behind", 0)]);
+  assert.equal(code, "node_offline");
+  assert.match(message, /behind \(it has yet to follow the CA's rotation\)/);
+  assert.match(hint!, /heartbeat/);
 });

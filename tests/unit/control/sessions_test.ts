@@ -47,7 +47,7 @@ Deno.test("SEQ-2: the first call binds a session to its node, the certificate na
     const { body } = await dispatch(world, { session_id: "build", ...target });
     assert.deepEqual([body.node_id, body.session_created, body.isolation], [b.id, false, "native"]);
     const user = verifyUserCert(parseCertificateLine(body.user_cert), {
-      authority: CA.user,
+      authorities: [CA.user],
       username: "me",
       accountId: world.user.accountId,
       nodeId: b.id,

@@ -22,6 +22,7 @@ Deno.test("nothing said: loopback, plain, and files in the home", () => {
     publicUrl: undefined,
     database: { kind: "home", path: "/home/me/.openbox/control/openbox.db" },
     ca: { kind: "home", path: "/home/me/.openbox/control/ca_key" },
+    caPassphrase: undefined,
     operationsKey: { kind: "file", path: "/home/me/.openbox/control/operations_key" },
     tls: undefined,
     insecureHttp: false,
@@ -51,6 +52,7 @@ Deno.test("every flag has a variable, and stands above it", () => {
     ["url", "OPENBOX_PUBLIC_URL", "https://a", "https://b", (s) => s.publicUrl],
     ["db", "OPENBOX_DB", "/a.db", "/b.db", (s) => databasePath(s)],
     ["ca", "OPENBOX_CA", "/a", "/b", (s) => s.ca],
+    ["caPassphraseFile", "OPENBOX_CA_PASSPHRASE_FILE", "/a", "/b", (s) => s.caPassphrase],
     ["insecureHttp", "OPENBOX_INSECURE_HTTP", false, "1", (s) => s.insecureHttp],
     ["bootstrapTokenFile", "OPENBOX_BOOTSTRAP_TOKEN_FILE", "/a", "/b", (s) => s.bootstrap],
     [
@@ -159,6 +161,31 @@ Deno.test("the CA's key comes as a file or as text, not as both", () => {
   assert.equal(read({}, pem).ca.kind, "text");
   assert.deepEqual(read({ ca: "/k" }, pem).ca, { kind: "given", path: "/k" });
   refuses("bad_setting", /OPENBOX_CA and OPENBOX_CA_KEY/, {}, { ...pem, OPENBOX_CA: "/k" });
+});
+
+Deno.test("ROT-9: the CA's key and its passphrase are taken out of the environment", () => {
+  const env = {
+    HOME: "/home/me",
+    OPENBOX_CA_KEY: "a private key",
+    OPENBOX_CA_PASSPHRASE: "five words",
+  };
+  const host = fakeHost({ env });
+  const { ca, caPassphrase } = readControlSettings({}, host);
+  assert.deepEqual([ca.kind, caPassphrase?.kind], ["text", "text"]);
+  assert.equal(host.env("OPENBOX_CA_KEY"), undefined);
+  assert.equal(host.env("OPENBOX_CA_PASSPHRASE"), undefined);
+  assert.doesNotMatch(Deno.inspect({ ca, caPassphrase }), /private|five/);
+});
+
+Deno.test("the CA's passphrase comes as a file or as text; its keys may lie in the database", () => {
+  const both = { OPENBOX_CA_PASSPHRASE: "five words", OPENBOX_CA_PASSPHRASE_FILE: "/p" };
+  refuses("bad_setting", /PASSPHRASE_FILE and OPENBOX_CA_PASSPHRASE/, {}, both);
+  assert.deepEqual(read({ ca: "database" }).ca, { kind: "database" });
+  assert.equal(read({}, { OPENBOX_CA: "database" }).ca.kind, "database");
+  assert.equal(read({ ca: "./database" }).ca.kind, "given");
+  const postgres = { OPENBOX_DB: "postgres://u:p@h/d" };
+  assert.equal(read({}, postgres).ca.kind, "database", "by itself, where several may share it");
+  assert.equal(read({}, { ...postgres, OPENBOX_CA: "/k" }).ca.kind, "given");
 });
 
 Deno.test("the first token comes as a file or as text, not as both", () => {

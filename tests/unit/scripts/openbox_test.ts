@@ -98,7 +98,10 @@ Deno.test("the control plane may start nothing and sees its home and the folders
   });
   assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
   assert.equal(value(flags, "--allow-read"), "/srv/box,/data,/etc/a b,/etc");
-  assert.equal(value(flags, "--allow-write"), "/srv/box,/data/openbox.db,/data/openbox.db.pid");
+  assert.equal(
+    value(flags, "--allow-write"),
+    "/srv/box,/data/openbox.db,/data/openbox.db.pid,/data/openbox.db.copy",
+  );
 });
 
 Deno.test("STO-16: the address of a Postgres is no path, and is not in Deno's arguments", async () => {
@@ -120,6 +123,10 @@ Deno.test("the CLI writes only in its home and starts only stty, also where a co
   const env = { HOME: "/home/me" };
   const made = await call(["token", "create", "--out", "/tmp/a b"], { env });
   assert.equal(value(made.flags, "--allow-write"), "/home/me/.openbox,/tmp/a b");
+  const backup = await call(["backup", "--json", "/tmp/a b"], { env });
+  assert.equal(value(backup.flags, "--allow-write"), "/home/me/.openbox,/tmp/a b,/tmp/a b.partial");
+  const restore = await call(["restore", "--db=/data/box.db", "/tmp/x"], { env });
+  assert.equal(value(restore.flags, "--allow-write"), "/home/me/.openbox,/data");
   const other = await call(["-t", "x", "token", "create", "--out=/etc/passwd"], { env });
   assert.equal(value(other.flags, "--allow-write"), "/home/me/.openbox");
   assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run$|ffi))/.test(flag)));
