@@ -8,12 +8,13 @@ import type { SignedStatement } from "../ca/operations.ts";
 import type { Clock } from "../clock.ts";
 import { toOpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
-import type { AuditHead, AuditRecord } from "../store/audit.ts";
+import { type AuditHead, type AuditRecord, EMPTY_CHAIN } from "../store/audit.ts";
 import type { Store } from "../store/store.ts";
+import { checkKeptHead, type KeptHead } from "./kept_head.ts";
 import { formatSyslog, sendSyslog, type SyslogAddress, type SyslogMessage } from "./syslog.ts";
 
 export interface AuditExportDeps {
-  readonly store: Pick<Store, "auditHead" | "exportAudit">;
+  readonly store: Pick<Store, "auditHead" | "auditHeadAt" | "exportAudit">;
   readonly clock: Clock;
   /** Signs the head; rejects with `ca_locked` where nothing can be signed. */
   sign(payload: string): Promise<SignedStatement>;
@@ -22,14 +23,6 @@ export interface AuditExportDeps {
   readonly syslog: SyslogAddress | undefined;
   /** Which process this is, for what one of several does at a time. */
   readonly holder: string;
-}
-
-/** A head as it was signed. */
-export interface KeptHead {
-  readonly seq: number;
-  /** Hexadecimal. */
-  readonly hash: string;
-  readonly statement: SignedStatement;
 }
 
 const HEAD_MS = 60_000;
@@ -74,10 +67,12 @@ async function again(
 
 /** Nothing is signed twice: a chain that does not grow has one head. */
 function headSigner({ store, sign, keep, syslog, clock }: AuditExportDeps): () => Promise<void> {
-  let signed = 0;
+  let signed = EMPTY_CHAIN;
   return async () => {
     const head = await store.auditHead();
-    if (head.seq === signed) return;
+    if (head.seq === signed.seq && head.hash === signed.hash) return;
+    // a standby that took over without the last records, a restore behind our back: others hold that head
+    if (signed.seq > 0) await checkKeptHead(signed, store);
     const at = clock.now(), hash = head.hash;
     const statement = await sign(headPayload(head, at));
     await keep?.({ seq: head.seq, hash, statement });
@@ -86,7 +81,7 @@ function headSigner({ store, sign, keep, syslog, clock }: AuditExportDeps): () =
       const text = JSON.stringify({ seq: head.seq, hash, statement });
       await send(syslog, [{ at, severity: "notice", id: "audit-head", text }]);
     }
-    signed = head.seq;
+    signed = head;
   };
 }
 

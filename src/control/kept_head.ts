@@ -1,11 +1,16 @@
 /** `control/audit_head.json`: the newest head of the audit that was signed, beside the database and not in it. */
 import * as v from "valibot";
+import type { SignedStatement } from "../ca/operations.ts";
 import { readKeptJson } from "../home/kept_json.ts";
 import { writePrivateFile } from "../home/private_file.ts";
 import { log } from "../log.ts";
 import type { AuditHead } from "../store/audit.ts";
 import type { Store } from "../store/store.ts";
-import type { KeptHead } from "./audit_export.ts";
+
+/** A head as it was signed. */
+export interface KeptHead extends AuditHead {
+  readonly statement: SignedStatement;
+}
 
 const VERSION = 1;
 

@@ -7,15 +7,14 @@ import {
   verifyStatement,
 } from "../../../src/ca/operations.ts";
 import { text } from "../../../src/bytes.ts";
-import {
-  type AuditExportDeps,
-  exportAudit,
-  type KeptHead,
-} from "../../../src/control/audit_export.ts";
+import { type AuditExportDeps, exportAudit } from "../../../src/control/audit_export.ts";
+import type { KeptHead } from "../../../src/control/kept_head.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { IN_MEMORY, openSqliteStore } from "../../../src/store/sqlite.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { startLog } from "../../../src/log.ts";
+import { fakeHost } from "../../fakes/host.ts";
 import { ENTRY } from "../../fixtures/audit_entry.ts";
 import { eventually } from "../../fixtures/processes.ts";
 import { CA, startWorld } from "./world.ts";
@@ -178,4 +177,26 @@ Deno.test("AUD-3: records taken from the end are missed by the head that was kep
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
+});
+
+Deno.test("STO-13: a chain that went on without the head that was signed is told in the log", async () => {
+  const host = fakeHost();
+  await using _log = await startLog(host);
+  const clock = new FakeClock();
+  await using store = await openSqliteStore(IN_MEMORY, { clock });
+  await using w = await world({ store });
+  const { accountId } = await store.createAccount("me", 1, { ...ENTRY, action: "user.add" });
+  await minute(w.clock, 1);
+  await eventually("it is signed", () => w.kept.length === 1);
+  // the standby that took over never had that record: in its place stands another one
+  Object.assign(store, {
+    auditHeadAt: (seq: number) => Promise.resolve({ seq, hash: "f".repeat(64) }),
+  });
+  await store.recordAudit([{ ...ENTRY, accountId }]);
+  await minute(w.clock, 1);
+  await eventually("it is told", async () => {
+    await _log.flush();
+    return host.err.text().includes("record 1 is another one than when it was signed");
+  });
+  assert.equal(w.kept.length, 2);
 });
