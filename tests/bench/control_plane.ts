@@ -1,6 +1,5 @@
 /** A control plane of its own, on a database that a section has filled before. */
 import { formatCaKeys, generateCaKeys } from "../../src/ca/keys.ts";
-import { createPrivateFile } from "../../src/home/private_file.ts";
 import { newUserToken } from "../../src/ids.ts";
 import { freePort } from "../fixtures/port.ts";
 import { OPENBOX } from "./world.ts";
@@ -25,8 +24,8 @@ export async function startBenchControl(
       return value ? [[name, value]] : [];
     }),
   );
-  // a database that is filled already has had its first start, and its CA with it
-  await createPrivateFile(`${home}/control/ca_key`, formatCaKeys(generateCaKeys()).reveal());
+  // given: a database that is filled already has had its first start, and its CA with it
+  const keys = formatCaKeys(generateCaKeys()).reveal();
   const startedAt = performance.now();
   const child = new Deno.Command("/bin/sh", {
     args: ["-c", 'exec "$0" control 2>"$1"', OPENBOX, `${home}/control.log`],
@@ -35,6 +34,7 @@ export async function startBenchControl(
       OPENBOX_HOME: home,
       OPENBOX_ADDR: `127.0.0.1:${port}`,
       OPENBOX_BOOTSTRAP_TOKEN: token,
+      OPENBOX_CA_KEY: keys,
       ...(database && { OPENBOX_DB: database }),
     },
     clearEnv: true,
