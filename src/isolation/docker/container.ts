@@ -100,6 +100,7 @@ export async function startContainer(
           ...held.hostConfig,
           Init: true, // or nobody buries what a command leaves behind
           AutoRemove: true,
+          OomScoreAdj: 500, // as GOES_FIRST of ../oom.ts
           LogConfig: { Type: "none" },
           Tmpfs: { ...scratchOf(confinement), [SHARED]: "mode=1777,size=64m" },
         },

@@ -23,7 +23,7 @@ Deno.test("login keeps the token, pins the CA it shows, and says where it logged
   assert.equal(me.out, `me (usr_0123456789ab) @ ${control.url}\n`);
 });
 
-Deno.test("the token comes from a file, stdin, the environment or, with a warning, an argument", async () => {
+Deno.test("CFG-8: the token comes from a file, stdin, the environment or, with a warning, an argument", async () => {
   await using control = startFakeControl();
   const file = await Deno.makeTempFile();
   await Deno.writeTextFile(file, `${control.token}\r\n`);
