@@ -29,7 +29,7 @@ Deno.test("many CLIs of one user", async (t) => {
       );
       const after = JSON.parse(await Deno.readTextFile(`${fleet.home}/config.json`));
       assert.deepEqual({ ...after, key_pem: "" }, before, "the login is as it was");
-      const files = [...Deno.readDirSync(fleet.home)].map(({ name }) => name);
+      const files = (await Array.fromAsync(Deno.readDir(fleet.home))).map(({ name }) => name);
       assert.deepEqual(files.filter((name) => name.startsWith("config.json")), ["config.json"]);
       assert.equal((await fleet.call(["-t", "box", "true"])).code, 0);
       assert.equal(await keyOf(fleet), kept);
