@@ -296,17 +296,22 @@ async function attend(
     }, () => {}); // the command was faster
   }
   try {
-    const [exit] = await Promise.all([
-      process.exit,
+    const [ended] = await Promise.all([
+      process.exit.catch(asLost),
       pass(process.stdout, "stdout", channel),
       pass(process.stderr, "stderr", channel),
     ]);
     // whoever asked is told why, where somebody ended it; what it would have come to nobody knows
     if (stopping.reason instanceof OpenboxError) return { kind: "lost", error: stopping.reason };
-    return timedOut ? { kind: "timeout" } : exit;
+    return timedOut ? { kind: "timeout" } : ended;
   } finally {
     over.abort(DONE);
   }
+}
+
+function asLost(error: unknown): Ended {
+  if (error instanceof OpenboxError && error.code === "lost") return { kind: "lost", error };
+  throw error;
 }
 
 /** RFC 4254 §6.10, and what job control has besides. */

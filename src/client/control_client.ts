@@ -157,8 +157,8 @@ export function createControlClient(options: ControlClientOptions): ControlClien
   requireSecure(server, options.insecureHttp ?? false);
   const client = Deno.createHttpClient({
     ...(options.tlsCa === undefined ? {} : { caCerts: [requirePem(options.tlsCa)] }),
-    // Deno would send a token for this machine to the proxy of HTTP_PROXY
-    ...(server.plain && server.loopback
+    // Deno would show a token in clear to the proxy of HTTP_PROXY; of TLS a proxy sees nothing
+    ...(server.plain
       ? { proxy: { transport: "tcp", hostname: server.hostname, port: server.port } as const }
       : {}),
   });

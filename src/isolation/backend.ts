@@ -82,7 +82,10 @@ export interface Process extends AsyncDisposable {
   /** End at EOF, or once the command has exited and its output has been quiet (a background job holds it open). */
   readonly stdout: ReadableStream<Uint8Array>;
   readonly stderr: ReadableStream<Uint8Array>;
-  /** Never rejects for anything the command did. Settles when the command itself exited; its output may follow. */
+  /**
+   * Never rejects for anything the command did; with `lost` where what ran it is gone, and nobody knows.
+   * Settles when the command itself exited; its output may follow.
+   */
   readonly exit: Promise<Exit>;
   /** Signals the command's whole group, SIGKILL its whole tree. HUP, INT, QUIT, TERM and KILL tell it to end. */
   kill(signal: Deno.Signal): void;

@@ -100,13 +100,17 @@ Deno.test("a run that is ended from here", async (t) => {
     assert.deepEqual([code, last.stream, last.code], [143, "exit", 143]);
   });
 
-  await step(t, "RUN-11: the CLI killed -9: the tree on the node is gone within 5 s", async () => {
-    const pids = `${fleet.scratch}/killed`;
-    const run = await begin(fleet, tree(pids, "trap '' TERM HUP;"));
-    run.child.kill("SIGKILL");
-    await run.end();
-    await allGone(pids, 5000);
-  });
+  await step(
+    t,
+    "KIL-1, RUN-11: the CLI killed -9: the tree on the node is gone within 5 s",
+    async () => {
+      const pids = `${fleet.scratch}/killed`;
+      const run = await begin(fleet, tree(pids, "trap '' TERM HUP;"));
+      run.child.kill("SIGKILL");
+      await run.end();
+      await allGone(pids, 5000);
+    },
+  );
 });
 
 Deno.test({

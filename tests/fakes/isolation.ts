@@ -134,7 +134,7 @@ function start(command: Command, program: FakeProgram): Process {
 
   const terminate = async () => {
     kill("SIGTERM");
-    await exit;
+    await exit.catch(() => {});
   };
   return {
     stdin: input.writable,

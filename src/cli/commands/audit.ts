@@ -82,9 +82,10 @@ const name = (id: string, known: string | null): string => known === null ? id :
 const word = (value: string): string =>
   /^[\w@%+:,./=-]+$/.test(value) ? value : JSON.stringify(value);
 
-/** `2h` ago, or a date that JavaScript reads; epoch seconds. */
+/** `2h` ago, or a date that JavaScript reads, in UTC unless it says otherwise, as records show theirs; epoch seconds. */
 function parseSince(text: string, now: number): number {
-  const at = /^\d{4}-/.test(text) ? Date.parse(text) : now - parseDuration(text, "--since");
+  const zone = /[T ]\d\d:\d\d[\d:.]*$/.test(text) ? "Z" : "";
+  const at = /^\d{4}-/.test(text) ? Date.parse(text + zone) : now - parseDuration(text, "--since");
   if (!Number.isNaN(at)) return Math.max(0, Math.floor(at / 1000));
   throw new OpenboxError("usage", `--since ${JSON.stringify(text)} is no time`, {
     hint: "a span such as 2h or 7d, or a time such as 2026-01-31 or 2026-01-31T12:00:00Z",

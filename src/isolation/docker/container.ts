@@ -49,7 +49,7 @@ export interface ExecOptions {
 export interface Execution extends Disposable {
   readonly id: string;
   readonly wire: Wire;
-  /** Once its stream has ended. 137 where the container is gone. */
+  /** Once its stream has ended. 137 where the container is gone; throws `lost` where the engine is. */
   exitCode(): Promise<number>;
 }
 
@@ -100,6 +100,7 @@ export async function startContainer(
           ...held.hostConfig,
           Init: true, // or nobody buries what a command leaves behind
           AutoRemove: true,
+          OomScoreAdj: 500, // as GOES_FIRST of ../oom.ts
           LogConfig: { Type: "none" },
           Tmpfs: { ...scratchOf(confinement), [SHARED]: "mode=1777,size=64m" },
         },
@@ -260,10 +261,8 @@ async function exec(
         waited < NOTICE_MS;
         waited += wait, wait = Math.min(wait * 2, 100)
       ) {
-        const told = await engine.call((docker) => docker.getExec(id).inspect()).catch(() =>
-          undefined
-        );
-        if (!told) return KILLED; // the engine forgets it with its container
+        const told = await engine.call((docker) => docker.getExec(id).inspect()).catch(forgotten);
+        if (!told) return KILLED;
         if (!told.Running && told.ExitCode !== null) return told.ExitCode;
         await systemClock.sleep(wait);
       }
@@ -273,4 +272,18 @@ async function exec(
   };
 }
 
-const KILLED = 137;
+/** Of a shell or a command whose end nobody told. */
+export const KILLED = 137;
+
+/** The engine forgets a command with its container. One that cannot be asked knows nothing of either. */
+function forgotten(cause: unknown): undefined {
+  if (cause instanceof EngineRefusal) return undefined;
+  throw new OpenboxError(
+    "lost",
+    "The docker engine was gone before it told how the command ended",
+    {
+      hint: "whether it ended is unknown; an engine that starts again ends what it had running",
+      cause,
+    },
+  );
+}

@@ -2,7 +2,7 @@
 import { utf8 } from "../../bytes.ts";
 import type { Exit, KeptShell, Shell } from "../backend.ts";
 import { within } from "../within.ts";
-import { type Container, type Execution, SHARED } from "./container.ts";
+import { type Container, type Execution, KILLED, SHARED } from "./container.ts";
 import { toExit } from "./exit.ts";
 import { readFrames } from "./frames.ts";
 import { createMarkedOutput } from "./output.ts";
@@ -36,7 +36,7 @@ export async function startKeptInContainer(
   reading.finally(() => stdout.end());
   let exited = false;
   const exit: Promise<Exit> = stdout.ended
-    .then(async () => toExit(await execution.exitCode()))
+    .then(async () => toExit(await execution.exitCode().catch(() => KILLED)))
     .finally(() => exited = true);
   stack.defer(() => farewell(execution, () => exited));
   const owned = stack.move();

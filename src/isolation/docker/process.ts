@@ -174,6 +174,7 @@ async function ownExecution(
       toExit(told.find((code) => code !== undefined) ?? await execution.exitCode())
     )
     .finally(() => exited = true);
+  exit.catch(() => {}); // whoever waits for it is told
 
   const signalGroup = (signal: string) =>
     void container.ask(`IFS= read -r p <pid && ${send(signal, '"-$p"')}`);

@@ -7,6 +7,7 @@ import { openTo, requireDirectory, startAs } from "./account.ts";
 import { exitOf, groupExists, sendSignal } from "./process.ts";
 import { type NamedPipes, openPipes, openRelay } from "./relay.ts";
 import { startLeader } from "./shell.ts";
+import { GOES_FIRST } from "../oom.ts";
 import { listDescendants } from "../process_list.ts";
 import type { Watchdog } from "../watchdog.ts";
 
@@ -110,9 +111,9 @@ function start(
   setsid: string | undefined,
 ): Deno.ChildProcess {
   // by joining before it becomes the shell, so that nothing of it escapes
-  const join = joining(cgroup);
-  const joined = cgroup ? ["/bin/sh", "-c", `${join}exec "$@"`, "openbox-session", ...argv] : argv;
-  const start = account ? startAs(account, { argv, env, cwd }, join) : { argv: joined, env, cwd };
+  const before = GOES_FIRST + joining(cgroup);
+  const inside = ["/bin/sh", "-c", `${before}exec "$@"`, "openbox-session", ...argv];
+  const start = account ? startAs(account, { argv, env, cwd }, before) : { argv: inside, env, cwd };
   return startLeader("a shell", start.argv, start, { setsid, streams: "piped" });
 }
 

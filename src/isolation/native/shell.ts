@@ -4,6 +4,7 @@ import { quoteWord } from "../../shell_word.ts";
 import type { Account, Command } from "../backend.ts";
 import { type Cgroup, type Cgroups, createCgroup, joining } from "../cgroup.ts";
 import { giveTo, openTo, requireDirectory, startAs } from "./account.ts";
+import { GOES_FIRST } from "../oom.ts";
 import type { Pty, Ptys } from "../pty.ts";
 import { asArgument, shellArgv } from "../shell_line.ts";
 
@@ -102,7 +103,7 @@ function spawn(
   { env, cwd, account }: Command,
   { cgroup, setsid, pty }: Place,
 ): Deno.ChildProcess | undefined {
-  const before = joining(cgroup) + (pty ? opening(pty.path) : "");
+  const before = GOES_FIRST + joining(cgroup) + (pty ? opening(pty.path) : "");
   const start = account
     ? startAs(account, { argv: shellArgv(line), env, cwd }, before)
     : { argv: shellArgv(before + line), env, cwd };

@@ -15,6 +15,7 @@ import { unsettable } from "../command_check.ts";
 import type { Launcher } from "../launcher.ts";
 import { exitOf } from "../native/process.ts";
 import { startLeader } from "../native/shell.ts";
+import { GOES_FIRST } from "../oom.ts";
 import type { Pty } from "../pty.ts";
 import { asShortArgument, shellArgv } from "../shell_line.ts";
 
@@ -57,7 +58,7 @@ export async function spawnContainer(
   const cgroup = createCgroup(launcher.cgroups, besidesOurs(start.confinement));
   if (cgroup) stack.defer(() => cgroup.release());
   const messages = `${start.directory}/${MESSAGES}`;
-  const script = (pty ? `exec 2>${messages}; ` : "") + joining(cgroup) + START;
+  const script = (pty ? `exec 2>${messages}; ` : "") + GOES_FIRST + joining(cgroup) + START;
   const argv = nspawnArgv(start, pty, payload);
   const child = startLeader("a container", ["/bin/sh", "-c", script, "openbox-nspawn", ...argv], {
     env: NSPAWN_ENV,

@@ -26,6 +26,7 @@ const BUILD = {
 const PATH = "/opt/bin:/bin";
 
 const PROGRAMS: Record<string, FakeProgram> = {
+  vanish: () => Promise.reject(new OpenboxError("lost", "The docker engine was gone")),
   true: () => Promise.resolve(0),
   fail: () => Promise.resolve(7),
   wait: (run) => run.wait(),
@@ -263,6 +264,12 @@ Deno.test("RUN-11: a client that is gone ends its command", async () => {
   fake.close();
   await served;
   assert.deepEqual(await fake.exit, { kind: "signal", signal: "TERM" });
+});
+
+Deno.test("KIL-7: a run whose container's engine is gone is told as lost, never as its own end", async () => {
+  const { outcome } = await serve({ line: "vanish" });
+  const { outcome: how, code, error } = await outcome();
+  assert.deepEqual([how, code, error!.code], ["lost", 255, "lost"]);
 });
 
 Deno.test("RUN-21: without a command the login's shell runs as a login shell", async () => {

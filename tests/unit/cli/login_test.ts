@@ -23,7 +23,7 @@ Deno.test("login keeps the token, pins the CA it shows, and says where it logged
   assert.equal(me.out, `me (usr_0123456789ab) @ ${control.url}\n`);
 });
 
-Deno.test("the token comes from a file, stdin, the environment or, with a warning, an argument", async () => {
+Deno.test("CFG-8: the token comes from a file, stdin, the environment or, with a warning, an argument", async () => {
   await using control = startFakeControl();
   const file = await Deno.makeTempFile();
   await Deno.writeTextFile(file, `${control.token}\r\n`);
@@ -169,6 +169,23 @@ Deno.test("with OPENBOX_SERVER and OPENBOX_TOKEN no home is needed, and none is 
     assert.equal(code, 0, err);
   }
   await assert.rejects(Deno.stat(home.path), Deno.errors.NotFound);
+});
+
+Deno.test("CFG-9: a home that cannot be made is named, and nothing is taken for done", async () => {
+  await using home = await makeHome();
+  await using control = startFakeControl();
+  const file = `${home.path}-file`;
+  await Deno.writeTextFile(file, "");
+  try {
+    const env = { OPENBOX_HOME: `${file}/home` };
+    const { code, out, err } = await home.call(login(control.url), { stdin: control.token, env });
+    assert.equal(out, "");
+    assert.notEqual(code, 0);
+    assert.match(err, /^openbox: \w+: .*-file\/home/m);
+    assert(!err.includes(control.token));
+  } finally {
+    await Deno.remove(file);
+  }
 });
 
 Deno.test("a stored token is not sent to another server than its own", async () => {

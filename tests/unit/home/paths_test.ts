@@ -19,7 +19,7 @@ Deno.test("files lie under OPENBOX_HOME, else under ~/.openbox", () => {
   );
 });
 
-Deno.test("without HOME only the use of a path fails, and the error names the way out", () => {
+Deno.test("CFG-9: without HOME only the use of a path fails, and the error names the way out", () => {
   const paths = homePaths(host({}));
   assert.throws(() => paths.home, (error) => {
     assert(error instanceof OpenboxError);

@@ -218,6 +218,10 @@ test("EXE-9: what a container may not do, it cannot", async (world) => {
   await process.terminate();
 });
 
+test("KIL-10: a container goes before the agent does where memory runs out", async ({ run }) => {
+  assert.equal((await run("cat /proc/self/oom_score_adj")).out, "500\n");
+});
+
 test("EXE-9: the profile `untrusted` has no network, no capability and nothing to write but scratch", async (world) => {
   const { out, err } = await world.held(
     "id -u; grep CapEff /proc/self/status; ls /sys/class/net; touch /x 2>/dev/null || echo read-only; " +

@@ -6,10 +6,12 @@ import { openDockerBackend } from "../../../../src/isolation/docker/backend.ts";
 import { command, finish } from "../../../contract/isolation.ts";
 import { requireComponent } from "../../../fixtures/component.ts";
 import { sharedHost } from "../../../fixtures/docker_host.ts";
-import { makeImage, placeOf, startDockerd } from "../../../fixtures/dockerd.ts";
+import { containersOf, makeImage, placeOf, startDockerd } from "../../../fixtures/dockerd.ts";
+import { eventually, processesOf } from "../../../fixtures/processes.ts";
 
 const components = requireComponent("dockerd", "linux-root", "busybox");
 const confinement = { net: "none" } as const;
+const KILLED = { kind: "signal", signal: "KILL", number: 9 } as const;
 
 async function failure(promise: Promise<unknown>): Promise<OpenboxError> {
   const error = await promise.then(() => undefined, (error) => error);
@@ -70,10 +72,47 @@ Deno.test(
 
     dockerd.kill("SIGTERM");
     await dockerd.ended;
-    assert.deepEqual(await going.exit, { kind: "signal", signal: "KILL", number: 9 });
+    // by the engine's own hand, if it still told so
+    assert.deepEqual(
+      await going.exit.catch(({ code }) => code === "lost" ? KILLED : code),
+      KILLED,
+    );
     const stopped = await failure(run());
     assert.equal(stopped.code, "docker_unavailable");
     assert.match(stopped.hint!, /systemctl start docker/);
+  },
+);
+
+Deno.test(
+  "KIL-7: an engine that is killed: the run is told as lost, nothing of it goes on, and the next one works",
+  components,
+  async () => {
+    await using dockerd = await startDockerd();
+    const image = await makeImage(dockerd.host, "openbox-killed");
+    await using backend = openDockerBackend({
+      ...placeOf(dockerd.host),
+      owner: "test",
+      boot: crypto.randomUUID(),
+    });
+    const start = (line: string) =>
+      backend.run({ kind: "docker", image }, command(line, { confinement, cwd: undefined }));
+    const mark = `sleep ${Math.floor(1e8 + Math.random() * 1e8)}`;
+    await using going = await start(`trap '' HUP TERM; ${mark} & ${mark}`);
+    await eventually("it runs", async () => (await processesOf(mark)).length === 2);
+    dockerd.kill("SIGKILL");
+    await dockerd.ended;
+    assert.equal((await failure(going.exit)).code, "lost");
+    const down = await failure(start("true"));
+    assert.equal(down.code, "docker_unavailable");
+    await dockerd.restart();
+    await using again = await start("echo ran");
+    assert.equal((await finish(again)).out, "ran\n");
+    await eventually("nothing of it is left", async () => (await processesOf(mark)).length === 0);
+    await again[Symbol.asyncDispose]();
+    await eventually(
+      "no container is left",
+      async () => (await containersOf(dockerd.host, "test")).length === 0,
+    );
   },
 );
 

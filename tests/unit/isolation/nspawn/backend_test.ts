@@ -186,6 +186,10 @@ test("the network is the machine's, and none with --net none", async ({ run }) =
   assert.equal((await run(interfaces, none)).out, "lo\n");
 });
 
+test("KIL-10: a tree's command goes before the agent does where memory runs out", async ({ run }) => {
+  assert.equal((await run("cat /proc/self/oom_score_adj")).out, "500\n");
+});
+
 test("EXE-11: no device node of the machine can be made", async ({ run }) => {
   const { exit, err } = await run("mknod /root/disk b 254 0");
   assert.notDeepEqual(exit, exited(0));
