@@ -15,6 +15,7 @@ const CASES: Readonly<Record<string, string>> = {
   CLK: "1 2 4 5 6",
   NET: "1 2 3 4 5 6 8 9",
   KIL: "1 2 3 5 6 7 8 10",
+  ROT: "1 2 3 4 5 6 7 8 9",
 };
 
 async function* testsIn(folder: URL): AsyncGenerator<string> {
