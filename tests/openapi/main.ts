@@ -13,7 +13,6 @@ const [schemathesis = "schemathesis", seconds = "300"] = Deno.args;
 /** A 503 is declared where the database or a node may be away, so whether one is right is told by the other checks. */
 const CONFIG = (nodeId: string) => `
 [parameters]
-"path.id" = ${JSON.stringify(nodeId)}
 "body.node_id" = ${JSON.stringify(nodeId)}
 [checks]
 # that a token or a key is good is nothing that its form tells
@@ -23,6 +22,9 @@ positive_data_acceptance.enabled = false
 expected-statuses = [400, 401, 403, 404, 405, 409, 410, 413, 426, 429]
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", 503]
+[[operations]]
+include-path = "/v1/nodes/{id}"
+parameters = { "path.id" = ${JSON.stringify(nodeId)} }
 `;
 
 await using world = await startWorld({
