@@ -35,6 +35,8 @@ export interface Control {
   readonly observer: Observer;
   /** By user id. */
   readonly dispatches: RateLimit;
+  /** By user id: tokens that users make for themselves. */
+  readonly newTokens: RateLimit;
   /** By source address: all requests of other machines. */
   readonly requests: RateLimit;
   /** By source address: what is answered with 401. */

@@ -25,7 +25,7 @@ import { trustProxies } from "./forwarded.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
 import { createObserver } from "./observe.ts";
-import { loadOperationsKey, openOperations } from "./operations.ts";
+import { loadOperationsKey, openOperations, operationsKeyPlace } from "./operations.ts";
 import { createRateLimit } from "./rate_limit.ts";
 import { createRevocationLists } from "./revocation_lists.ts";
 import { createSerials } from "./serials.ts";
@@ -54,6 +54,8 @@ const FLUSH_MS = 5000;
 /** A timer may fire this late on a machine that is busy. */
 const LATE_MS = 30_000;
 const REFUSALS_PER_MINUTE = 20;
+/** Far above what people need, far below what fills tables. */
+const NEW_TOKENS_PER_MINUTE = 60;
 
 export async function startControl(
   settings: ControlSettings,
@@ -88,6 +90,7 @@ export async function startControl(
   const operationsKey = await loadOperationsKey(settings.operationsKey);
   const operations = openOperations({
     key: operationsKey,
+    replace: operationsKeyPlace(settings.operationsKey),
     store,
     authority: async () => (await ca.now()).authority(),
     clock,
@@ -131,6 +134,10 @@ export async function startControl(
       { perSecond: settings.dispatchLimit, burst: 2 * settings.dispatchLimit },
       clock,
     ),
+    newTokens: createRateLimit({
+      perSecond: NEW_TOKENS_PER_MINUTE / 60,
+      burst: NEW_TOKENS_PER_MINUTE,
+    }, clock),
     refusals: createRateLimit({ perSecond: perMinute / 60, burst: perMinute }, clock),
     denials,
     keptHead,
