@@ -125,7 +125,7 @@ export function revocationTests(test: Test): void {
   });
 
   test(
-    "RES-12: who makes and revokes tokens without end comes to one entry for himself",
+    "who makes and revokes tokens without end comes to one entry for himself",
     async (store, user) => {
       const { accountId } = user;
       const of = { name: "x", scopes: "all", createdAt: NOW, expiresAt: NOW + HOUR } as const;

@@ -214,7 +214,7 @@ Deno.test("TOK-11: a user is looked up as he is written", async () => {
   }
 });
 
-Deno.test("RES-12: a user makes himself sixty tokens a minute; an administrator is not held up", async () => {
+Deno.test("a user makes himself sixty tokens a minute; an administrator is not held up", async () => {
   const clock = new FakeClock(Date.UTC(2026, 0, 1));
   await using world = await startWorld({ clock });
   const { token } = await tokenOf(world, "ann");
