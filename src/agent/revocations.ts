@@ -118,7 +118,10 @@ export async function openRevocations(deps: RevocationsDeps): Promise<Revocation
     },
     async take(statement) {
       const now = clock.now(), list = verify(statement, now);
-      if (index.certs.has(String(list.signer))) throw refused("the key that signed it is revoked");
+      const { serial, fingerprint } = list.signer;
+      if (index.certs.has(String(serial)) || index.keys.has(fingerprint)) {
+        throw refused("the key that signed it is revoked");
+      }
       if (list.issuedAt > now + AHEAD_MS) throw refused("it is from the future", CLOCK_HINT);
       const floor = Math.max(node.state.revocationsFloor ?? 0, held?.list.version ?? 0);
       if (list.version < floor) throw refused("it is older than one that this node held");
@@ -168,6 +171,8 @@ interface Index {
   (user: VerifiedUser): string | undefined;
   /** Serials. */
   readonly certs: ReadonlySet<string>;
+  /** Fingerprints. */
+  readonly keys: ReadonlySet<string>;
 }
 
 function indexOf(entries: readonly RevokedEntry[]): Index {
@@ -192,7 +197,7 @@ function indexOf(entries: readonly RevokedEntry[]): Index {
     if (issuedAt < (accounts.get(user.accountId) ?? -Infinity)) return "Every certificate so far";
     return undefined;
   };
-  return Object.assign(find, { certs });
+  return Object.assign(find, { certs, keys });
 }
 
 function difference(

@@ -14,8 +14,8 @@ export interface VerifiedRevocations {
   readonly version: number;
   readonly issuedAt: number;
   readonly entries: readonly RevokedEntry[];
-  /** Of the certificate of the key that signed it. */
-  readonly signer: bigint;
+  /** The certificate of the key that signed it, and that key. */
+  readonly signer: { readonly serial: bigint; readonly fingerprint: string };
 }
 
 export interface RevokedEntry {
@@ -35,7 +35,10 @@ export function verifyRevocationList(
   statement: SignedStatement,
   { accountId, ...policy }: RevocationListPolicy,
 ): VerifiedRevocations {
-  const { payload, serial } = verifyStatement(statement, { ...policy, domain: REVOCATIONS_DOMAIN });
+  const { payload, serial, keyFingerprint } = verifyStatement(statement, {
+    ...policy,
+    domain: REVOCATIONS_DOMAIN,
+  });
   const list = readPayload(payload);
   if (!list) throw refused("this openbox does not know its form", "update openbox here");
   if (list.account_id !== accountId) throw refused("it is another account's");
@@ -47,7 +50,7 @@ export function verifyRevocationList(
       id,
       issuedBefore: before === undefined ? undefined : before * 1000,
     })),
-    signer: serial,
+    signer: { serial, fingerprint: keyFingerprint },
   } as Omit<VerifiedRevocations, typeof verified> as VerifiedRevocations;
 }
 

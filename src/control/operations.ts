@@ -13,8 +13,8 @@ import {
 } from "../ca/operations.ts";
 import { OPERATIONS_PRINCIPAL } from "../ca/names.ts";
 import type { Clock } from "../clock.ts";
-import { toOpenboxError } from "../errors.ts";
-import { createPrivateFile, readPrivateFile } from "../home/private_file.ts";
+import { OpenboxError, toOpenboxError } from "../errors.ts";
+import { createPrivateFile, readPrivateFile, writePrivateFile } from "../home/private_file.ts";
 import { log } from "../log.ts";
 import { Secret } from "../secret.ts";
 import { certificateLine, parseCertificate, parseCertificateLine } from "../ssh/certificate.ts";
@@ -24,15 +24,18 @@ import type { ControlSettings } from "./settings.ts";
 
 export interface Operations {
   /**
-   * The key with a certificate that is good now, renewed where it is time. Rejects with what the CA says
-   * (`ca_locked`) where there is none and none to be had.
+   * The key with a certificate that is good now, renewed where it is time; another key, where it was
+   * revoked. Rejects with what the CA says (`ca_locked`) where there is none and none to be had, and with
+   * `revoked` where only its giver can replace the key.
    */
   signer(): Promise<OperationsSigner>;
 }
 
 export interface OperationsDeps {
   readonly key: PrivateKey;
-  readonly store: Pick<Store, "operationsCert" | "recordOperationsCert">;
+  /** Keeps another key in the place of that; undefined: `key` was given. */
+  readonly replace: ((key: PrivateKey) => Promise<void>) | undefined;
+  readonly store: Pick<Store, "operationsCert" | "recordOperationsCert" | "isSignerRevoked">;
   /** The CA of now; rejects while it is sealed. */
   authority(): Promise<OperationsAuthority>;
   readonly clock: Clock;
@@ -58,62 +61,118 @@ export async function loadOperationsKey(
     const failure = toOpenboxError(error);
     if (failure.code !== "bad_file") throw failure;
     // a container whose home cannot be written works on; what it misses shows only with a sealed CA
-    log("control").warn("the operations key is not kept: {error}", {
-      error: failure,
-      hint: "OPENBOX_OPERATIONS_KEY gives one; it signs revocations while the CA is sealed",
-    });
+    notKept(failure);
     return key;
   }
   // another start was faster: its key is the key
   return await loadOperationsKey(source);
 }
 
-export function openOperations({ key, store, authority, clock }: OperationsDeps): Operations {
-  const publicKey = authorizedLine(key);
-  let certificate: Uint8Array | undefined, asking: Promise<Uint8Array> | undefined;
+const notKept = (error: OpenboxError) =>
+  log("control").warn("the operations key is not kept: {error}", {
+    error,
+    hint: "OPENBOX_OPERATIONS_KEY gives one; it signs revocations while the CA is sealed",
+  });
+
+/** Where another key goes, when that of `loadOperationsKey` was revoked. */
+export function operationsKeyPlace(
+  source: ControlSettings["operationsKey"],
+): OperationsDeps["replace"] {
+  switch (source.kind) {
+    case "text":
+      return undefined;
+    case "memory":
+      return () => Promise.resolve();
+    case "file":
+      // where it cannot be written, the next start finds the one that is revoked and makes another
+      return (key) =>
+        writePrivateFile(source.path, formatOperationsKey(key).reveal())
+          .catch((error) => notKept(toOpenboxError(error)));
+  }
+}
+
+export function openOperations(
+  { key: first, replace, store, authority, clock }: OperationsDeps,
+): Operations {
+  let key = first;
+  let certificate: Uint8Array | undefined, asking: Promise<OperationsSigner> | undefined;
 
   /** Issued anew where it is time and the CA can; as it is while it is still good. */
-  async function renew(): Promise<Uint8Array> {
+  async function renew(): Promise<OperationsSigner> {
     const known = certificate ?? await readKnown(), now = clock.now();
+    const revoked = known !== undefined && await isRevoked(known);
+    if (revoked && !replace) throw givenKeyRevoked();
     try {
       const ca = await authority();
+      if (revoked) return await renewKey(ca, now);
       const isDue = !known ||
         needsOperationsCert(known, { key, authority: ca.publicKeys.host, now });
-      return isDue ? await issue(ca, now) : known;
+      return use(key, isDue ? await issue(key, ca, now) : known);
     } catch (error) {
-      if (known && isGood(known, now)) return known;
-      throw error;
+      if (!known || !isGood(known, now)) throw error;
+      if (revoked) {
+        // nodes that have not heard of it yet hear of it, and of all else, by this one alone
+        log("control").error("the operations key is revoked, and there is no other yet: {error}", {
+          error: toOpenboxError(error),
+        });
+      }
+      return use(key, known);
     }
   }
 
-  async function issue(ca: OperationsAuthority, now: number): Promise<Uint8Array> {
-    const { blob, serial } = await ca.issueOperationsCert({ key, now });
-    await store.recordOperationsCert(publicKey, certificateLine(blob), now, {
+  function use(of: PrivateKey, by: Uint8Array): OperationsSigner {
+    key = of;
+    certificate = by;
+    return { key, certificate: by };
+  }
+
+  /** A certificate is public: with another for the same key its thief could go on. */
+  async function renewKey(ca: OperationsAuthority, now: number): Promise<OperationsSigner> {
+    const made = generateOperationsKey(), signer = use(made, await issue(made, ca, now));
+    await replace?.(made);
+    log("control").warn("the operations key was revoked; there is a new one", {
+      key: fingerprint(made.blob),
+    });
+    return signer;
+  }
+
+  async function isRevoked(blob: Uint8Array): Promise<boolean> {
+    return await store.isSignerRevoked(parseCertificate(blob).serial, fingerprint(key.blob));
+  }
+
+  async function issue(
+    of: PrivateKey,
+    ca: OperationsAuthority,
+    now: number,
+  ): Promise<Uint8Array> {
+    const { blob, serial } = await ca.issueOperationsCert({ key: of, now });
+    await store.recordOperationsCert(authorizedLine(of), certificateLine(blob), now, {
       at: now,
       accountId: undefined,
       action: "cert.host",
       outcome: "allowed",
       actor: "system",
       subject: OPERATIONS_PRINCIPAL,
-      detail: { serial: String(serial), key: fingerprint(key.blob) },
+      detail: { serial: String(serial), key: fingerprint(of.blob) },
     });
     return blob;
   }
 
   async function readKnown(): Promise<Uint8Array | undefined> {
-    const line = await store.operationsCert(publicKey);
+    const line = await store.operationsCert(authorizedLine(key));
     return line === undefined ? undefined : parseCertificateLine(line);
   }
 
   return {
-    async signer() {
-      // one question at a time: each certificate costs a serial
-      asking ??= renew().finally(() => asking = undefined);
-      certificate = await asking;
-      return { key, certificate };
-    },
+    // one question at a time: each certificate costs a serial
+    signer: () => asking ??= renew().finally(() => asking = undefined),
   };
 }
+
+const givenKeyRevoked = () =>
+  new OpenboxError("revoked", "The key in OPENBOX_OPERATIONS_KEY is revoked", {
+    hint: "give another (ssh-keygen -t ed25519 -N '' -f FILE makes one), and start again",
+  });
 
 /** Its time is not over. */
 function isGood(blob: Uint8Array, now: number): boolean {

@@ -39,6 +39,8 @@ export interface Control {
   readonly logins: RateLimit;
   /** By node id: calls with what happened to its runs. */
   readonly runReports: RateLimit;
+  /** By user id: tokens that users make for themselves. */
+  readonly newTokens: RateLimit;
   /** By source address: all requests of other machines. */
   readonly requests: RateLimit;
   /** By source address: what is answered with 401. */

@@ -26,7 +26,7 @@ import { trustProxies } from "./forwarded.ts";
 import { listen, type TlsPair } from "./http_server.ts";
 import type { ListenAddress } from "./listen_address.ts";
 import { createObserver } from "./observe.ts";
-import { loadOperationsKey, openOperations } from "./operations.ts";
+import { loadOperationsKey, openOperations, operationsKeyPlace } from "./operations.ts";
 import { createRateLimit } from "./rate_limit.ts";
 import { createRevocationLists } from "./revocation_lists.ts";
 import { createSerials } from "./serials.ts";
@@ -57,6 +57,8 @@ const LATE_MS = 30_000;
 const REFUSALS_PER_MINUTE = 20;
 /** Of one node, a hundred events each: more than it can run, and less than would fill a disk. */
 const RUN_REPORTS = { perSecond: 10, burst: 300 };
+/** Far above what people need, far below what fills tables. */
+const NEW_TOKENS_PER_MINUTE = 60;
 
 export async function startControl(
   settings: ControlSettings,
@@ -91,6 +93,7 @@ export async function startControl(
   const operationsKey = await loadOperationsKey(settings.operationsKey);
   const operations = openOperations({
     key: operationsKey,
+    replace: operationsKeyPlace(settings.operationsKey),
     store,
     authority: async () => (await ca.now()).authority(),
     clock,
@@ -136,6 +139,10 @@ export async function startControl(
       { perSecond: settings.dispatchLimit, burst: 2 * settings.dispatchLimit },
       clock,
     ),
+    newTokens: createRateLimit({
+      perSecond: NEW_TOKENS_PER_MINUTE / 60,
+      burst: NEW_TOKENS_PER_MINUTE,
+    }, clock),
     refusals: createRateLimit({ perSecond: perMinute / 60, burst: perMinute }, clock),
     denials,
     keptHead,

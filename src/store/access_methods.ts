@@ -2,7 +2,7 @@
 import type { Transaction } from "kysely";
 import type { AuditEntry } from "./audit.ts";
 import { insertEnrollToken, readEnrollTokens, revokeEnrollToken } from "./enroll_tokens.ts";
-import { listRevoked } from "./revocation_rows.ts";
+import { listRevoked, ofOthers } from "./revocation_rows.ts";
 import type { HeldTimes } from "./held_times.ts";
 import type { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -72,7 +72,12 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
         keepingAdmin(tx, { accountId, ...change }, async () => {
           const tokens = await removeUser(tx, accountId, userId, change);
           if (!tokens) return false;
-          await listRevoked(tx, accountId, "user", [userId], {
+          const fallen = await ofOthers(tx, accountId, userId, tokens);
+          const ended = [
+            { kind: "user", id: userId } as const,
+            ...fallen.map((id) => ({ kind: "token", id }) as const),
+          ];
+          await listRevoked(tx, accountId, ended, {
             by: audit.actor,
             reason: "the user was removed",
             now: change.now,
@@ -128,7 +133,8 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
         keepingAdmin(tx, { accountId, ...change }, async () => {
           const tokens = await revokeUserToken(tx, accountId, tokenId, change);
           if (tokens.length === 0) return false;
-          await listRevoked(tx, accountId, "token", tokens, {
+          const ended = tokens.map((id) => ({ kind: "token", id }) as const);
+          await listRevoked(tx, accountId, ended, {
             by: audit.actor,
             reason: "",
             now: change.now,

@@ -23,6 +23,7 @@ const TABLES = {
   session_ends: ["account_id", "node_id", "user_id", "name"],
   serial_blocks: ["first"],
   revocation_versions: ["account_id"],
+  list_versions: ["account_id", "version"],
   revocations: ["account_id", "kind", "id"],
   operations_certs: ["public_key"],
   ca_rotations: ["kind", "seq"],

@@ -14,6 +14,7 @@ import audit from "./migrations/003_audit.sql" with { type: "text" };
 import access from "./migrations/004_access.sql" with { type: "text" };
 import revocations from "./migrations/005_revocations.sql" with { type: "text" };
 import ca from "./migrations/006_ca.sql" with { type: "text" };
+import listVersions from "./migrations/009_list_versions.sql" with { type: "text" };
 import type { Tables } from "./tables.ts";
 
 export interface Migration {
@@ -29,6 +30,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: "005_revocations", sql: revocations },
   { name: "006_ca", sql: ca },
   { name: "008_audit_sinks", sql: auditSinks },
+  { name: "009_list_versions", sql: listVersions },
 ];
 
 /** The names of those that ran now. Of several processes at once one runs them. */

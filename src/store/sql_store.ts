@@ -35,7 +35,13 @@ import {
   removeTags,
 } from "./node_rows.ts";
 import { registerNode } from "./register_node.ts";
-import { adoptRevocations, knowsVersion, readRevocations, revoke } from "./revocation_rows.ts";
+import {
+  adoptRevocations,
+  isSignerRevoked,
+  knowsVersion,
+  readRevocations,
+  revoke,
+} from "./revocation_rows.ts";
 import {
   insertBinding,
   readBinding,
@@ -412,6 +418,9 @@ export function createSqlStore(
         const { rows } = await db.executeQuery(bind(hot.keyRevoked, accountId, "key", fingerprint));
         return rows.length > 0;
       }),
+
+    isSignerRevoked: (serial, fingerprint) =>
+      transaction((tx) => isSignerRevoked(tx, serial, fingerprint)),
 
     adoptRevocations: (accountId, held, now, audit) =>
       evenUnrecorded(

@@ -553,6 +553,8 @@ export interface Store extends AsyncDisposable {
   knowsRevocationVersion(accountId: string, version: number): Promise<boolean>;
   /** A user's key may not be certified. */
   isKeyRevoked(accountId: string, fingerprint: string): Promise<boolean>;
+  /** What belongs to the installation: whether any account revoked the certificate or its key. */
+  isSignerRevoked(serial: bigint, fingerprint: string): Promise<boolean>;
   /** Takes over the entries that are not known, and lifts the version above the list's. Returns them. */
   adoptRevocations(
     accountId: string,

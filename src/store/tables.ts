@@ -118,6 +118,7 @@ export interface Tables {
     listed: number;
   };
   revocation_versions: { account_id: string; version: number };
+  list_versions: { account_id: string; version: number };
   operations_certs: {
     public_key: string;
     account_id: string | null;

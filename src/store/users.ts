@@ -145,9 +145,9 @@ export async function readUser(
 }
 
 /**
- * The user is gone, with his rules, his tokens and his enrollment tokens; his sessions are ended by their
- * nodes. His row stays, under a name that nobody can have. Returns the ids of the tokens; undefined
- * where there is no such user.
+ * The user is gone, with his rules, his tokens and, unless they are to stay, his enrollment tokens; his
+ * sessions are ended by their nodes. His row stays, under a name that nobody can have. Returns the ids of
+ * the tokens, those of others that fell with them too; undefined where there is no such user.
  */
 export async function removeUser(
   tx: Tx,
@@ -155,15 +155,18 @@ export async function removeUser(
   userId: string,
   options: RevokeOptions,
 ): Promise<readonly string[] | undefined> {
-  const { now } = options;
+  const { now, keepMade } = options;
   const user = await readUser(tx, accountId, { id: userId });
   if (!user) return undefined;
   await tx.updateTable("users").set({ removed_at: now, name: `${user.name}#${userId}` })
     .where("account_id", "=", accountId).where("id", "=", userId).execute();
   await tx.deleteFrom("rules").where("account_id", "=", accountId).where("user_id", "=", userId)
     .execute();
-  await tx.updateTable("enroll_tokens").set({ revoked_at: now }).where("account_id", "=", accountId)
-    .where("created_by", "=", userId).where("revoked_at", "is", null).execute();
+  if (!keepMade) {
+    await tx.updateTable("enroll_tokens").set({ revoked_at: now })
+      .where("account_id", "=", accountId).where("created_by", "=", userId)
+      .where("revoked_at", "is", null).execute();
+  }
   const sessions = await tx.deleteFrom("sessions").where("account_id", "=", accountId)
     .where("user_id", "=", userId).returning(["node_id", "name"]).execute();
   for (const { node_id, name } of sessions) {

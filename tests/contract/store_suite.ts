@@ -332,6 +332,22 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.equal(await store.userByToken(token, NOW), undefined);
   });
 
+  test(
+    "TOK-6: what a removed user's tokens made can stay, enrollment tokens too",
+    async (store, me) => {
+      const { accountId } = me, by = { createdBy: me.id, now: NOW };
+      const bob = await store.addUser({ accountId, name: "bob", ...by }, ENTRY);
+      const madeWith = await store.addUserToken(bob, userToken(new Secret("bob's")), ENTRY);
+      await store.addEnrollToken(enrollToken(bob, "first"), ENTRY);
+      await store.addEnrollToken({ ...enrollToken(bob, "second"), madeWith }, ENTRY);
+      const change = { now: NOW + 1, force: true, keepMade: true };
+      assert.equal(await store.removeUser(accountId, bob.id, change, ENTRY), true);
+      assert.equal(await store.userByToken(new Secret("bob's"), NOW), undefined);
+      assert.equal((await store.enrollTokens(accountId, NOW)).length, 2);
+      assert.ok(await store.registerNode(registration("second"), ENTRY));
+    },
+  );
+
   test("TOK-13: the last who may do everything stays, unless it is forced", async (store, me) => {
     const { accountId } = me, by = { createdBy: me.id, now: NOW };
     const change = { now: NOW, force: false, keepMade: false };

@@ -86,7 +86,7 @@ async function tellRevocations(
   { store, clock, revocationLists }: Control,
 ): Promise<Pick<HeartbeatAnswer, "revocation_list" | "send_revocations">> {
   const { accountId, revocationsVersion: version } = node;
-  const isStrange = held !== undefined && held.version !== 0 && held.version !== version &&
+  const isStrange = held !== undefined && held.version !== version &&
     !await store.knowsRevocationVersion(accountId, held.version);
   if (isStrange) return { send_revocations: true };
   if (!isListDue(held, version, clock.now())) return {};

@@ -6,7 +6,7 @@ import {
   RevocationRequest,
   Revocations,
 } from "../../api/revocations.ts";
-import { verifyRevocationList } from "../../client/revocation_list.ts";
+import { type VerifiedRevocations, verifyRevocationList } from "../../client/revocation_list.ts";
 import { OpenboxError } from "../../errors.ts";
 import { requireAllowed } from "../allow.ts";
 import { log } from "../../log.ts";
@@ -24,7 +24,7 @@ export const revoke = userRoute(
     needs: "self",
     body: RevocationRequest,
     answers: { 200: RevocationAnswer },
-    refuses: ["not_found", "node_not_found"],
+    refuses: ["not_found", "node_not_found", "quota"],
   },
   async (call, user, { store, clock }) => {
     const { kind, id, reason } = call.body, { accountId } = user;
@@ -112,19 +112,29 @@ export const takeBackRevocations = nodeRoute(
       accountId,
       now,
     });
-    const taken = await store.adoptRevocations(
-      accountId,
-      list,
-      now,
-      call.audit("revocations.adopt", {
-        subject: node.id,
-        detail: { version: list.version, entries: list.entries.length },
-      }),
-    );
-    log("control").warn(
-      "a node holds a revocation list that this database forgot: was a backup restored?",
-      { node: node.id, version: list.version, taken: taken.length },
-    );
+    // this account's own word, as its nodes have it: another's must not keep its list from being restored
+    const known = (await store.revocations(accountId)).revocations;
+    if (known.some((one) => isOfSigner(one, list.signer))) {
+      throw new OpenboxError("cert_refused", "The key that signed this revocation list is revoked");
+    }
+    // of a list that is known nothing can be missing
+    if (!await store.knowsRevocationVersion(accountId, list.version)) {
+      const taken = await store.adoptRevocations(
+        accountId,
+        list,
+        now,
+        call.audit("revocations.adopt", {
+          subject: node.id,
+          detail: { version: list.version, entries: list.entries.length },
+        }),
+      );
+      if (taken.length > 0) {
+        log("control").warn(
+          "a node holds revocations that this database forgot: was a backup restored?",
+          { node: node.id, version: list.version, taken: taken.length },
+        );
+      }
+    }
     const { version } = await store.revocations(accountId);
     const answer: HeldRevocationsAnswer = {
       revocation_list: await revocationLists.signed(accountId, version),
@@ -132,3 +142,8 @@ export const takeBackRevocations = nodeRoute(
     return { status: 200, body: answer };
   },
 );
+
+const isOfSigner = (
+  { kind, id }: Revocation,
+  { serial, fingerprint }: VerifiedRevocations["signer"],
+): boolean => (kind === "cert" && id === String(serial)) || (kind === "key" && id === fingerprint);

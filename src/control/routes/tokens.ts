@@ -13,6 +13,7 @@ import { log } from "../../log.ts";
 import { Secret } from "../../secret.ts";
 import type { TokenRecord, TokenUser } from "../../store/store.ts";
 import { requireAllowed } from "../allow.ts";
+import { TooMany } from "../rate_limit.ts";
 import { userRoute } from "../route.ts";
 import { meantUser } from "./users.ts";
 
@@ -53,10 +54,12 @@ export const createToken = userRoute(
     answers: { 201: CreatedToken },
     refuses: ["not_found", "grant_invalid", "conflict", "quota"],
   },
-  async (call, user, { store, clock }) => {
+  async (call, user, { store, clock, newTokens }) => {
     const { name = "token", scopes: texts, ttl_seconds } = call.body;
     const admin = decide(user, { verb: "admin" }).allowed;
     if (!admin && user.scopes !== "all") throw scopedMaker();
+    const wait = admin ? 0 : newTokens.take(user.id);
+    if (wait > 0) throw new TooMany("Too many tokens at once by this user", wait);
     const owner = await meantUser(user, call.body.user, store);
     const scopes = texts?.map(parseGrant) ?? "all" as const;
     const token = new Secret(newUserToken()), createdAt = clock.now();

@@ -13,9 +13,9 @@ import { FakeClock } from "../../fakes/clock.ts";
 import { ACCOUNT_ID, aState, aUser, authority, CA, NOW, userCert } from "./world.ts";
 
 const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
-const key = generateKey();
+const operationsKey = generateKey();
 
-async function signer(keys: CaKeys = CA, now = NOW) {
+async function signer(keys: CaKeys = CA, now = NOW, key = operationsKey) {
   const { blob: certificate, serial } = await authority(keys).issueOperationsCert({ key, now });
   return { key, certificate, serial };
 }
@@ -89,7 +89,7 @@ test("CERT-16: a token, a user, a certificate, a key, a CA and an account that a
     [{ kind: "cert", id: String(user.serial + 1n) }, false],
     [{ kind: "key", id: fingerprint(mine.blob) }, true],
     [{ kind: "key", id: fingerprint(CA.user.blob) }, true],
-    [{ kind: "key", id: fingerprint(key.blob) }, false],
+    [{ kind: "key", id: fingerprint(generateKey().blob) }, false],
     [{ kind: "account", id: ACCOUNT_ID, before: soon }, true],
     [{ kind: "account", id: ACCOUNT_ID, before: NOW / 1000 }, false],
   ];
@@ -142,7 +142,11 @@ test("CERT-17: a list that is older, forged, another account's, another CA's or 
   await held.take(good);
   const strange = await signer(generateCaKeys());
   const expired = await signer(CA, NOW - 100 * DAY);
-  const node = await authority().issueHostCert({ key, nodeId: "node_00000000000000aa", now: NOW });
+  const node = await authority().issueHostCert({
+    key: operationsKey,
+    nodeId: "node_00000000000000aa",
+    now: NOW,
+  });
   const refused: [string, SignedStatement][] = [
     ["rolled back", list(6)],
     ["another account's", list(8, [], { account: "acc_000000000002" })],
@@ -240,6 +244,15 @@ test("CERT-17: the certificate of an operations key that was stolen is revoked b
   const held = await open(), next = await signer();
   await held.take(list(1, [{ kind: "cert", id: String(operations.serial) }], { by: next }));
   await refuses(held, list(2));
+  await held.take(list(2, [], { by: next }));
+  assert.equal(held.held?.version, 2);
+});
+
+test("CERT-17: an operations key that was stolen is revoked by its fingerprint, whatever certificate it has", async ({ open }) => {
+  const held = await open(), next = await signer(CA, NOW, generateKey());
+  await held.take(list(1, [{ kind: "key", id: fingerprint(operationsKey.blob) }], { by: next }));
+  await refuses(held, list(2));
+  await refuses(held, list(2, [], { by: await signer() }));
   await held.take(list(2, [], { by: next }));
   assert.equal(held.held?.version, 2);
 });

@@ -1,12 +1,19 @@
 import assert from "node:assert/strict";
 import { createCertAuthority } from "../../../src/ca/authority.ts";
 import { signStatement, verifyStatement } from "../../../src/ca/operations.ts";
-import { loadOperationsKey, openOperations } from "../../../src/control/operations.ts";
+import {
+  loadOperationsKey,
+  openOperations,
+  operationsKeyPlace,
+} from "../../../src/control/operations.ts";
 import { createRevocationLists } from "../../../src/control/revocation_lists.ts";
 import { OpenboxError } from "../../../src/errors.ts";
 import { Secret } from "../../../src/secret.ts";
-import { generateKey, privatePem } from "../../../src/ssh/key.ts";
+import { parseCertificate } from "../../../src/ssh/certificate.ts";
+import { fingerprint, generateKey, privatePem } from "../../../src/ssh/key.ts";
 import { IN_MEMORY, openSqliteStore } from "../../../src/store/sqlite.ts";
+import type { Store } from "../../../src/store/store.ts";
+import { ENTRY } from "../../fixtures/audit_entry.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { CA } from "./world.ts";
 
@@ -16,7 +23,11 @@ async function withOperations(
   body: (world: {
     readonly clock: FakeClock;
     /** Another process with the same key and database. */
-    open(key?: ReturnType<typeof generateKey>): ReturnType<typeof openOperations>;
+    open(
+      key?: ReturnType<typeof generateKey>,
+      replace?: Parameters<typeof openOperations>[0]["replace"],
+    ): ReturnType<typeof openOperations>;
+    readonly store: Store;
     readonly ca: { sealed: boolean; issued: number };
     readonly lists: (operations: ReturnType<typeof openOperations>) => Promise<unknown>;
   }) => Promise<void>,
@@ -31,9 +42,11 @@ async function withOperations(
   await body({
     clock,
     ca,
-    open: (own = key) =>
+    store,
+    open: (own = key, replace) =>
       openOperations({
         key: own,
+        replace,
         store,
         authority: () => ca.sealed ? Promise.reject(sealed()) : Promise.resolve(authority),
         clock,
@@ -117,3 +130,65 @@ Deno.test("a key that is given is taken; without a place to keep one it is this 
   // a home that cannot be written stops nobody
   assert.ok(await loadOperationsKey({ kind: "file", path: "/proc/openbox/operations_key" }));
 });
+
+/** Some account's administrator revokes what signs, by its serial or by its key. */
+async function revokeSigner(
+  store: Store,
+  kind: "cert" | "key",
+  { key, certificate }: Parameters<typeof signStatement>[0],
+): Promise<void> {
+  const { accountId, id: by } = await store.ensureFirstUser("me", NOW, ENTRY);
+  const id = kind === "key" ? fingerprint(key.blob) : String(parseCertificate(certificate).serial);
+  await store.revoke({ accountId, kind, id, by, reason: "", now: NOW }, ENTRY);
+}
+
+Deno.test("CERT-28: an operations key whose certificate or key is revoked is replaced, in its file too", () =>
+  withOperations(async ({ open, store, clock, ca }) => {
+    const directory = await Deno.makeTempDir(), path = `${directory}/operations_key`;
+    try {
+      const source = { kind: "file", path } as const, replace = operationsKeyPlace(source);
+      const first = await loadOperationsKey(source), operations = open(first, replace);
+      const stolen = await operations.signer();
+      let before = stolen;
+      for (const kind of ["cert", "key"] as const) {
+        await revokeSigner(store, kind, before);
+        const signer = await operations.signer();
+        check(signer, clock.now());
+        assert.notDeepEqual(signer.key.raw, before.key.raw);
+        assert.deepEqual((await loadOperationsKey(source)).raw, signer.key.raw);
+        const again = await open(await loadOperationsKey(source), replace).signer();
+        assert.deepEqual(again.certificate, signer.certificate);
+        before = signer;
+      }
+      assert.equal(ca.issued, 3);
+      // a start with the old file, as from a backup
+      const restored = await open(first, operationsKeyPlace({ kind: "memory" })).signer();
+      assert.notDeepEqual(restored.key.raw, first.raw);
+      check(restored, clock.now());
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  }));
+
+Deno.test("ROT-6: while the CA is sealed a revoked operations key tells the nodes of its end, and goes then", () =>
+  withOperations(async ({ open, store, clock, ca, lists }) => {
+    const operations = open(undefined, operationsKeyPlace({ kind: "memory" }));
+    const old = await operations.signer();
+    await revokeSigner(store, "cert", old);
+    ca.sealed = true;
+    assert.deepEqual((await operations.signer()).certificate, old.certificate);
+    assert.ok(await lists(operations));
+    ca.sealed = false;
+    const signer = await operations.signer();
+    assert.notDeepEqual(signer.key.raw, old.key.raw);
+    check(signer, clock.now());
+  }));
+
+Deno.test("an operations key that was given and is revoked signs nothing: its giver replaces it", () =>
+  withOperations(async ({ open, store, lists }) => {
+    const pem = new Secret(privatePem(generateKey(), "x"));
+    const operations = open(undefined, operationsKeyPlace({ kind: "text", pem }));
+    await revokeSigner(store, "key", await operations.signer());
+    await assert.rejects(operations.signer(), { code: "revoked" });
+    assert.equal(await lists(operations), undefined);
+  }));

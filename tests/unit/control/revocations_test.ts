@@ -369,3 +369,45 @@ Deno.test("a node cannot give a list that was not signed here, nor for another n
   assertRefused(await give({ ...own, certificate: "x" }), 403, "cert_refused");
   assert.equal((await world.store.revocations(world.user.accountId)).version, 0);
 });
+
+Deno.test("CERT-28: a list is not taken back from a key that is revoked", async () => {
+  const clock = new FakeClock(Date.UTC(2026, 0, 1));
+  await using world = await startWorld({ clock });
+  const node = await world.enroll();
+  const own = (await beat(world, node)).revocation_list as SignedStatement;
+  const certificate = parseCertificate(parseCertificateLine(own.certificate));
+  const give = () =>
+    world.call("POST", "/v1/nodes/revocations", {
+      token: node.token,
+      body: { node_id: node.id, revocation_list: own },
+    });
+  assert.equal((await give()).status, 200);
+  // another account's word does not keep this one's lists from being restored
+  const other = await world.newAccount("other");
+  await done(revoke(world, { kind: "cert", id: String(certificate.serial) }, other.token));
+  assert.equal((await give()).status, 200);
+  await done(revoke(world, { kind: "cert", id: String(certificate.serial) }));
+  assertRefused(await give(), 403, "cert_refused");
+  const next = (await beat(world, node)).revocation_list as SignedStatement;
+  const list = read(world, next, clock.now());
+  assert.notEqual(list.signer.fingerprint, fingerprint(certificate.key.blob), "by another key now");
+});
+
+Deno.test("of a list whose version is known nothing is taken back", async () => {
+  await using world = await startWorld();
+  const node = await world.enroll();
+  const { accountId } = world.user;
+  await done(revoke(world, { kind: "cert", id: "1" }));
+  const own = (await beat(world, node)).revocation_list as SignedStatement;
+  await done(revoke(world, { kind: "cert", id: "1" }));
+  assert.equal((await beat(world, node, read(world, own))).send_revocations, undefined);
+  const before = await world.store.revocations(accountId);
+  const given = await world.call("POST", "/v1/nodes/revocations", {
+    token: node.token,
+    body: { node_id: node.id, revocation_list: own },
+  });
+  assert.equal(read(world, given.body.revocation_list).version, before.version);
+  assert.deepEqual(await world.store.revocations(accountId), before);
+  const records = await world.store.auditRecords(accountId, { after: 0, limit: 1000 });
+  assert.ok(!records.some(({ action }) => action === "revocations.adopt"));
+});

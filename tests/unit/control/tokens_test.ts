@@ -213,3 +213,20 @@ Deno.test("TOK-11: a user is looked up as he is written", async () => {
     assertRefused(await world.call("DELETE", `/v1/users/${query}`, by), 404, "not_found");
   }
 });
+
+Deno.test("a user makes himself sixty tokens a minute; an administrator is not held up", async () => {
+  const clock = new FakeClock(Date.UTC(2026, 0, 1));
+  await using world = await startWorld({ clock });
+  const { token } = await tokenOf(world, "ann");
+  const turn = async (by: string) => {
+    const reply = await make(world, by);
+    if (reply.status !== 201) return reply.status;
+    await revoke(world, by, reply.body.id);
+    return 201;
+  };
+  for (let i = 0; i < 60; i++) assert.equal(await turn(token), 201);
+  assert.equal(await turn(token), 429);
+  assert.equal(await turn(world.token), 201);
+  clock.advance(1000);
+  assert.equal(await turn(token), 201);
+});
