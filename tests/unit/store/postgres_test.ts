@@ -209,19 +209,21 @@ pair(
 );
 
 /** Somebody's console, left open in a transaction that did this, until it is let go. */
-async function holding(sql: string, database: string): Promise<{ letGo(): Promise<void> }> {
+async function holding(
+  sql: string,
+  database: string,
+): Promise<{ letGo(): Promise<void> } & AsyncDisposable> {
   const sleeping = `from pg_stat_activity where datname = '${database}' and wait_event = 'PgSleep'`;
   const held = server!().query(`begin; ${sql}; select pg_sleep(60)`, database).catch(() => {});
   await eventually(
     "it is held",
     async () => await server!().query(`select count(*) ${sleeping}`) === "1",
   );
-  return {
-    async letGo() {
-      await server!().query(`select pg_terminate_backend(pid) ${sleeping}`);
-      await held;
-    },
+  const letGo = async () => {
+    await server!().query(`select pg_terminate_backend(pid) ${sleeping}`);
+    await held;
   };
+  return { letGo, [Symbol.asyncDispose]: letGo };
 }
 
 pair(
@@ -230,16 +232,18 @@ pair(
     const user = await me(a);
     await enroll(a, user, "mini");
     const node = (await a.nodeByToken(new Secret("token of mini")))!;
-    const console = await holding("update nodes set os = os", database);
-    const report = a.recordRunEvents(node, "spool", [{ n: 1, entry: ENTRY }]);
+    await using console = await holding("update nodes set os = os", database);
+    const report = Promise.allSettled([
+      a.recordRunEvents(node, "spool", [{ n: 1, entry: ENTRY }]),
+    ]);
     await eventually(
       "the report waits",
       async () =>
         await server!().query("select count(*) from pg_locks where not granted", database) === "1",
     );
-    await b.recordAudit([{ ...ENTRY, subject: "other" }]);
+    const [other] = await Promise.allSettled([b.recordAudit([{ ...ENTRY, subject: "other" }])]);
     await console.letGo();
-    await report;
+    assert.deepEqual([other.status, (await report)[0].status], ["fulfilled", "fulfilled"]);
   },
 );
 
@@ -249,7 +253,7 @@ pair(
     const user = await me(a);
     await enroll(a, user, "mini");
     const node = (await a.nodeByToken(new Secret("token of mini")))!;
-    const console = await holding("update nodes set os = os", database);
+    await using console = await holding("update nodes set os = os", database);
     await refuses("database_unavailable", /./, a.recordClone(node, NOW));
     await console.letGo();
     await eventually(
@@ -261,30 +265,51 @@ pair(
   },
 );
 
+/** An ephemeral node, whose id is returned. */
+async function joinForAWhile(store: Store, user: User, name: string): Promise<string> {
+  await store.addEnrollToken({
+    accountId: user.accountId,
+    createdBy: user.id,
+    secret: new Secret(name),
+    tags: [],
+    uses: 1,
+    createdAt: NOW,
+    expiresAt: NOW + 1000,
+    ephemeralMs: 60_000,
+  }, ENTRY);
+  return (await store.registerNode(registration(name, { hostKey: `key of ${name}` }), ENTRY)).id;
+}
+const LONG_AFTER = { now: NOW + 3600_000, listeningSince: NOW };
+
+pair(
+  "an ephemeral node whose removal had to be tried again is told of once",
+  async (a, _b, database) => {
+    const id = await joinForAWhile(a, await me(a), "s");
+    // a sequence is not set back with its transaction
+    await server!().query(
+      `create sequence tries;
+       create function once() returns trigger language plpgsql as $$ begin
+         if nextval('tries') = 1 then raise exception 'again' using errcode = '40001'; end if;
+         return null;
+       end $$;
+       create constraint trigger once after update on nodes deferrable initially deferred
+         for each row execute function once()`,
+      database,
+    );
+    assert.deepEqual(await a.expireNodes(LONG_AFTER, { ...ENTRY, action: "node.expire" }), [id]);
+    assert.equal(await server!().query("select last_value from tries", database), "2");
+  },
+);
+
 pair(
   "an ephemeral node goes, or a session is bound to it, and never both",
   async (a, b) => {
     const user = await me(a);
     for (let round = 0; round < 30; round++) {
-      const secret = new Secret(`s${round}`);
-      await a.addEnrollToken({
-        accountId: user.accountId,
-        createdBy: user.id,
-        secret,
-        tags: [],
-        uses: 1,
-        createdAt: NOW,
-        expiresAt: NOW + 1000,
-        ephemeralMs: 60_000,
-      }, ENTRY);
-      const { id: nodeId } = await a.registerNode(
-        registration(`s${round}`, { hostKey: `k${round}` }),
-        ENTRY,
-      );
-      const times = { now: NOW + 3600_000, listeningSince: NOW };
+      const nodeId = await joinForAWhile(a, user, `${round}`);
       const [bound] = await Promise.allSettled([
         a.bindSession(user, `s${round}`, { nodeId, isolation: "native" }, NOW, ENTRY),
-        b.expireNodes(times, { ...ENTRY, action: "node.expire" }),
+        b.expireNodes(LONG_AFTER, { ...ENTRY, action: "node.expire" }),
       ]);
       if (bound.status === "rejected") assert.equal(bound.reason.code, "node_not_found");
       assert.equal(await a.binding(user, `s${round}`, NOW), undefined);
@@ -297,7 +322,7 @@ pair(
   async (a, _b, database) => {
     const user = await me(a), token = new Secret("obx_a");
     const id = await a.addUserToken(user, userToken(token), ENTRY);
-    const console = await holding("lock table audit in access exclusive mode", database);
+    await using console = await holding("lock table audit in access exclusive mode", database);
     const { accountId } = user;
     const wanted = { accountId, kind: "token", id, by: "test", reason: "", now: NOW } as const;
     await refuses("database_unavailable", /./, a.revoke(wanted, ENTRY));
