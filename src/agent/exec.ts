@@ -20,7 +20,7 @@ import { type AllowedRun, allowRun, type PathLookup } from "./policy.ts";
 import type { AgentRules } from "./rules.ts";
 import { type Ended, logFields, type SessionEnd, tell, toRunEnded } from "./run_end.ts";
 import type { RunSpool } from "./run_spool.ts";
-import { toldCommand } from "./told_command.ts";
+import { toldCommand, toldText } from "./told_command.ts";
 import { isOurs, readWantedRun, type WantedRun } from "./run_request.ts";
 
 export interface ExecDeps {
@@ -74,9 +74,9 @@ export async function serveChannel(
     told = deps.spool.start({
       ...known,
       run_id: wanted.runId ?? null,
-      token_id: null,
+      token_id: user.tokenId ?? null,
       session: user.session ?? null,
-      isolation: user.isolation ?? wanted.isolation ?? null,
+      isolation: toldText(user.isolation ?? wanted.isolation, MAX_TOLD_ISOLATION),
       login: user.login ?? null,
       ...toldCommand(wanted.line, deps.rules.toldCommand),
     });
@@ -99,6 +99,9 @@ export async function serveChannel(
   await finish(ended, wanted.runId, turn && stateOf(turn));
   if (turn?.ended && !channel.closed.aborted) turn.told();
 }
+
+/** Of the audit: what a caller asked for may be any text. */
+const MAX_TOLD_ISOLATION = 128;
 
 const SESSION_ENDED: Ended = { kind: "exit", code: 0 };
 const stateOf = ({ created, ended }: Turn): SessionEnd => ({ created, ended });

@@ -22,11 +22,13 @@ export interface RunSpool extends AsyncDisposable {
   waiting(most: number, signal: AbortSignal): Promise<readonly RunEvent[]>;
   /** Everything up to that number is taken down. */
   delivered(n: number): void;
+  /** The control plane takes this one never: it counts as one that was not kept. */
+  drop(n: number): void;
 }
 
 /** Some 8 MB. What comes beyond it is counted and not kept. */
 const MOST_WAITING = 20_000;
-/** The file is written anew, without what is done with, beyond that. */
+/** The file is written anew, without what is done with, beyond that, and when it has doubled since. */
 const COMPACT_BYTES = 512 * 1024;
 const MAX_BYTES = 64 * 1024 * 1024;
 
@@ -42,7 +44,7 @@ export async function openRunSpool(
   const open = new Map<number, RunStarted>();
   const { id } = left;
   let { next, delivered } = left;
-  let waiting: RunEvent[] = [], dropped = 0, bytes = 0;
+  let waiting: RunEvent[] = [], dropped = 0, bytes = 0, compactAt = COMPACT_BYTES;
   let file: Deno.FsFile | undefined, failing = false;
   let lines = "", writing: Promise<void> | undefined;
   let wake = () => {};
@@ -56,16 +58,17 @@ export async function openRunSpool(
   async function write(): Promise<void> {
     // in the next turn, so that what comes together is one write
     await Promise.resolve();
-    while (lines !== "" || bytes > COMPACT_BYTES) {
+    while (lines !== "" || bytes > compactAt) {
       try {
-        if (!file || bytes > COMPACT_BYTES) {
+        if (!file || bytes > compactAt) {
           lines = "";
           const all = compacted();
           file?.close();
           file = undefined;
           await writePrivateFile(path, all);
           file = await Deno.open(path, { append: true });
-          bytes = Math.min(all.length, COMPACT_BYTES);
+          bytes = all.length;
+          compactAt = Math.max(COMPACT_BYTES, 2 * bytes);
         } else {
           const part = utf8(lines);
           lines = "";
@@ -148,6 +151,10 @@ export async function openRunSpool(
       waiting = waiting.filter((event) => event.n > n);
       delivered = Math.max(delivered, n);
       void append({ delivered });
+    },
+    drop(n) {
+      dropped++;
+      spool.delivered(n);
     },
     async [Symbol.asyncDispose]() {
       while (writing) await writing;

@@ -26,6 +26,10 @@ export function toldCommand(
   return {
     program: policy === "hash" ? null : PROGRAM.exec(shown)?.[0] ?? null,
     command_sha256: createHash("sha256").update(line).digest("hex"),
-    command: policy === "full" ? shown.slice(0, MAX_CHARACTERS) : null,
+    command: policy === "full" ? toldText(shown, MAX_CHARACTERS) : null,
   };
 }
+
+/** The beginning of a text, in a form that travels in JSON and lies in any database. */
+export const toldText = (text: string | undefined, most: number): string | null =>
+  text === undefined ? null : text.slice(0, most).toWellFormed().replaceAll("\0", "\ufffd");

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { caRotations } from "./ca.ts";
-import { addressText, arch, keyLine, nameText, os, tagList } from "./fields.ts";
+import { addressText, arch, keyLine, nameText, nodeName, os, tagList } from "./fields.ts";
 import { SignedStatement } from "./revocations.ts";
 
 const DAY = 86_400;
@@ -75,7 +75,7 @@ export const EnrollTokenList = v.object({ enroll_tokens: v.array(EnrollTokenEntr
 /** POST /v1/nodes/register. `proof` is optional only so that its absence can be answered with `upgrade_required`. */
 export const RegisterRequest = v.object({
   enroll_token: v.pipe(v.string(), v.maxLength(256)),
-  name: nameText("name"),
+  name: nodeName,
   host_pubkey: keyLine,
   addr: addressText,
   os,

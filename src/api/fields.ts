@@ -12,6 +12,12 @@ export const nameText = (what: string) =>
     ),
   );
 
+/** A node's: never one that looks like an id, since rules and targets take either. */
+export const nodeName = v.pipe(
+  nameText("name"),
+  v.check((name) => !/^node_[0-9a-f]{16}$/.test(name), "invalid name: it looks like a node's id"),
+);
+
 /** The user's name for a session, in the one form that no reader folds or splits. */
 export const isSessionName = (name: string): boolean => NAME.test(name);
 

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { nameText, tagList } from "./fields.ts";
+import { nodeName, tagList } from "./fields.ts";
 
 /** A node as GET /v1/nodes shows it; times in epoch seconds, `last_seen` 0 before the first heartbeat. */
 export const Node = v.object({
@@ -31,7 +31,7 @@ export const NodePatch = v.object({
     v.optional(v.string(), ""),
     v.trim(),
     v.nonEmpty("name is required"),
-    nameText("name"),
+    nodeName,
   ),
   tags: tagList,
 });

@@ -3,7 +3,9 @@ import * as v from "valibot";
 /** Of one call, so that the body stays within the limit of the control plane's calls. */
 export const MAX_RUN_EVENTS = 100;
 
-const short = v.pipe(v.string(), v.maxLength(128));
+/** Postgres takes no zero byte. */
+const noZero = v.regex(/^[^\0]*$/, "no zero bytes");
+const short = v.pipe(v.string(), v.maxLength(128), noZero);
 const whole = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 /** Epoch milliseconds, as far as a Date reaches. */
 const instant = v.pipe(whole, v.maxValue(8.64e15));
@@ -21,11 +23,11 @@ const RunStarted = v.object({
   serial: short,
   token_id: v.nullable(short),
   session: v.nullable(short),
-  isolation: v.nullable(v.pipe(v.string(), v.maxLength(512))),
+  isolation: v.nullable(v.pipe(v.string(), v.maxLength(512), noZero)),
   login: v.nullable(short),
   program: v.nullable(short),
   command_sha256: v.nullable(short),
-  command: v.nullable(v.pipe(v.string(), v.maxLength(1024))),
+  command: v.nullable(v.pipe(v.string(), v.maxLength(1024), noZero)),
 });
 /** It ended; `lost`: the agent ended before it did. */
 const RunEnded = v.object({

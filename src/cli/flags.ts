@@ -24,4 +24,7 @@ export const switchFlag = (brief: string) => ({ kind: "boolean", optional: true,
 export const argument = (placeholder: string, brief: string, proposals: Proposals = {}) =>
   ({ parse: nonEmpty, placeholder, brief, ...proposals }) as const;
 
+export interface JsonFlags {
+  readonly json?: boolean;
+}
 export const JSON_FLAG = switchFlag("One JSON document instead of text");

@@ -10,7 +10,7 @@ import { toOpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
 import { type AuditHead, type AuditRecord, EMPTY_CHAIN } from "../store/audit.ts";
 import type { Store } from "../store/store.ts";
-import { checkKeptHead, type KeptHead } from "./kept_head.ts";
+import { type KeptHead, requireKeptHead } from "./kept_head.ts";
 import { formatSyslog, sendSyslog, type SyslogAddress, type SyslogMessage } from "./syslog.ts";
 
 export interface AuditExportDeps {
@@ -18,6 +18,8 @@ export interface AuditExportDeps {
   readonly clock: Clock;
   /** Signs the head; rejects with `ca_locked` where nothing can be signed. */
   sign(payload: string): Promise<SignedStatement>;
+  /** The newest that was signed before this start. */
+  readonly kept: AuditHead | undefined;
   /** Keeps the newest signed head; undefined where there is no place for it. */
   readonly keep: ((head: KeptHead) => Promise<void>) | undefined;
   readonly syslog: SyslogAddress | undefined;
@@ -65,14 +67,17 @@ async function again(
   }
 }
 
-/** Nothing is signed twice: a chain that does not grow has one head. */
-function headSigner({ store, sign, keep, syslog, clock }: AuditExportDeps): () => Promise<void> {
-  let signed = EMPTY_CHAIN;
+/** Nothing is signed twice: a chain that does not grow has one head. One without the last head gets none. */
+function headSigner(
+  { store, sign, kept, keep, syslog, clock }: AuditExportDeps,
+): () => Promise<void> {
+  let signed = kept ?? EMPTY_CHAIN;
   return async () => {
     const head = await store.auditHead();
     if (head.seq === signed.seq && head.hash === signed.hash) return;
-    // a standby that took over without the last records, a restore behind our back: others hold that head
-    if (signed.seq > 0) await checkKeptHead(signed, store);
+    // a standby that took over without the last records, a database that was changed behind our back: to
+    // sign over it would make it good
+    if (signed.seq > 0) await requireKeptHead(signed, store);
     const at = clock.now(), hash = head.hash;
     const statement = await sign(headPayload(head, at));
     await keep?.({ seq: head.seq, hash, statement });

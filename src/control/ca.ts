@@ -19,6 +19,7 @@ import {
   openSeal,
   openSealedCa,
   parseSealedCa,
+  sealCa,
   type SealKey,
   sealRing,
 } from "../ca/seal.ts";
@@ -216,7 +217,7 @@ export async function openControlCa(
       if (keeper.shared) return undefined;
       if (sealed) return kept.text;
       if (!ring) throw caLocked();
-      if (passphrase) return sealRing(ring, await newSealKey(passphrase));
+      if (passphrase) return await sealCa(ring, passphrase);
       throw new OpenboxError("usage", "The CA's keys go into a backup under a passphrase only", {
         hint: "openbox backup FILE asks for one; --without-ca leaves them out",
       });

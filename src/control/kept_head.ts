@@ -3,7 +3,7 @@ import * as v from "valibot";
 import type { SignedStatement } from "../ca/operations.ts";
 import { readKeptJson } from "../home/kept_json.ts";
 import { writePrivateFile } from "../home/private_file.ts";
-import { log } from "../log.ts";
+import { OpenboxError } from "../errors.ts";
 import type { AuditHead } from "../store/audit.ts";
 import type { Store } from "../store/store.ts";
 
@@ -39,20 +39,20 @@ export async function readKeptHead(path: string): Promise<AuditHead | undefined>
 }
 
 /**
- * Whether the chain still holds the head that was kept. Where it does not, a backup was put in the
- * database's place, or somebody changed it: it is said, and the control plane goes on.
+ * Throws `audit_broken` where the chain does not hold the head that was signed: a backup was put in the
+ * database's place, or somebody changed it.
  */
-export async function checkKeptHead(
+export async function requireKeptHead(
   kept: AuditHead,
   store: Pick<Store, "auditHeadAt">,
-): Promise<boolean> {
+): Promise<void> {
   const found = await store.auditHeadAt(kept.seq);
-  if (found && found.hash === kept.hash) return true;
-  log("control", "audit").error(
+  if (found?.hash === kept.hash) return;
+  throw new OpenboxError(
+    "audit_broken",
     found
-      ? "record {seq} is another one than when it was signed: the database was changed, or is a backup"
-      : "record {seq} was signed and is missing: the database was cut off, or is a backup",
-    { seq: kept.seq, hint: "openbox audit verify" },
+      ? `Record ${kept.seq} is another one than when it was signed: the database was changed, or is a backup`
+      : `Record ${kept.seq} was signed and is missing: the database was cut off, or is a backup`,
+    { hint: "openbox audit verify; docs/audit.md says how to go on" },
   );
-  return false;
 }

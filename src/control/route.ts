@@ -35,6 +35,10 @@ export interface Control {
   readonly observer: Observer;
   /** By user id. */
   readonly dispatches: RateLimit;
+  /** By token id: which looks at oneself are on record as a login. */
+  readonly logins: RateLimit;
+  /** By node id: calls with what happened to its runs. */
+  readonly runReports: RateLimit;
   /** By source address: all requests of other machines. */
   readonly requests: RateLimit;
   /** By source address: what is answered with 401. */

@@ -11,11 +11,12 @@ import { log, startLog } from "../log.ts";
 import { Secret } from "../secret.ts";
 import { quoteWord } from "../shell_word.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
+import type { AuditHead } from "../store/audit.ts";
 import type { Store } from "../store/store.ts";
 import { VERSION } from "../version.ts";
 import { signStatement } from "../ca/operations.ts";
 import { exportAudit } from "./audit_export.ts";
-import { checkKeptHead, keepHead, readKeptHead } from "./kept_head.ts";
+import { keepHead, readKeptHead, requireKeptHead } from "./kept_head.ts";
 import { createApp } from "./app.ts";
 import { createDoor } from "./door.ts";
 import { bootstrap, bySystem, type FirstToken, newToken, USER_TOKEN_MS } from "./bootstrap.ts";
@@ -54,6 +55,8 @@ const FLUSH_MS = 5000;
 /** A timer may fire this late on a machine that is busy. */
 const LATE_MS = 30_000;
 const REFUSALS_PER_MINUTE = 20;
+/** Of one node, a hundred events each: more than it can run, and less than would fill a disk. */
+const RUN_REPORTS = { perSecond: 10, burst: 300 };
 
 export async function startControl(
   settings: ControlSettings,
@@ -97,7 +100,7 @@ export async function startControl(
   const { auditHead, auditSyslog: syslog } = settings;
   const keptHead = async () => auditHead === undefined ? undefined : await readKeptHead(auditHead);
   const kept = await keptHead();
-  if (kept) await checkKeptHead(kept, store);
+  if (kept) await tellBroken(kept, store);
 
   const denials = createDenials({ store, clock });
   stack.use(flushing({ store, denials, clock }));
@@ -127,6 +130,8 @@ export async function startControl(
       { perSecond: settings.sourceLimit, burst: 2 * settings.sourceLimit },
       clock,
     ),
+    logins: createRateLimit({ perSecond: 1 / 60, burst: 1 }, clock),
+    runReports: createRateLimit(RUN_REPORTS, clock),
     dispatches: createRateLimit(
       { perSecond: settings.dispatchLimit, burst: 2 * settings.dispatchLimit },
       clock,
@@ -142,6 +147,7 @@ export async function startControl(
       clock,
       sign: async (payload) =>
         signStatement(await operations.signer(), "openbox-audit-head-v1", payload),
+      kept,
       keep: auditHead === undefined ? undefined : keepHead(auditHead),
       syslog,
       holder: newProcessId(),
@@ -161,6 +167,17 @@ export async function startControl(
     firstToken: first.first,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** It goes on in any case: who is to be told is the operator. */
+async function tellBroken(kept: AuditHead, store: Store): Promise<void> {
+  try {
+    await requireKeptHead(kept, store);
+  } catch (error) {
+    log("control", "audit").error("the audit is not as it was: {error}", {
+      error: toOpenboxError(error),
+    });
+  }
 }
 
 /** With what it was started is what changes of its settings come to. */

@@ -1,5 +1,6 @@
 import { type RunEvent, RunEvents } from "../../api/run_events.ts";
 import type { AuditAction, AuditDetail } from "../../store/audit.ts";
+import { TooMany } from "../rate_limit.ts";
 import { nodeRoute } from "../route.ts";
 
 /** What a node tells of its runs goes into the audit, each event once. It says so itself: a node can only lie about itself. */
@@ -11,7 +12,9 @@ export const reportRuns = nodeRoute(
     body: RunEvents,
     answers: { 204: null },
   },
-  async (call, node, { store }) => {
+  async (call, node, { store, runReports }) => {
+    const wait = runReports.take(node.id);
+    if (wait > 0) throw new TooMany("Too many reports at once by this node", wait);
     const { spool, events } = call.body;
     await store.recordRunEvents(
       node,

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { type ExecDeps, serveChannel } from "../../../src/agent/exec.ts";
 import type { FoundPath } from "../../../src/agent/policy.ts";
 import { parseAgentRules } from "../../../src/agent/rules.ts";
+import * as v from "valibot";
+import { RunEvent } from "../../../src/api/run_events.ts";
 import { OUTCOME_REQUEST, RUN_SUBSYSTEM } from "../../../src/api/run.ts";
 import { STANDARD_PATH } from "../../../src/agent/login.ts";
 import { OpenboxError } from "../../../src/errors.ts";
@@ -509,4 +511,20 @@ Deno.test("what the audit is told of a command is the owner's to say", async () 
   assert.deepEqual(await told("hash"), [null, true, null]);
   assert.deepEqual(await told("full"), ["true", true, "true"]);
   assert.deepEqual(await told("none"), [null, false, null]);
+});
+
+Deno.test("what a caller asks for is told in a form that every control plane takes", async () => {
+  const isolation = `docker:\0${"x".repeat(126)}`.slice(0, 120) + "\ud83d\ude00".repeat(20);
+  const world = await serve({ stock: { OPENBOX_ISOLATION: isolation } });
+  await world.served;
+  const [start] = world.told;
+  const event = { n: 1, at_ms: 0, ...start };
+  assert.ok(v.is(RunEvent, JSON.parse(JSON.stringify(event))), JSON.stringify(event));
+  assert.ok(String(start!.isolation).isWellFormed());
+  const full = await serve({
+    line: `true ${"x".repeat(1018)}${"\ud83d\ude00".repeat(9)}`,
+    rules: '[audit]\ncommand = "full"',
+  });
+  await full.served;
+  assert.ok(String(full.told[0]!.command).isWellFormed());
 });

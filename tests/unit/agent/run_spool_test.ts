@@ -122,3 +122,17 @@ Deno.test("RES-2: where the disk takes nothing runs start, and are told from mem
   spool.end(await spool.start(RUN), EXIT);
   assert.deepEqual(shape(await all(spool)), ["start", "end 1 exit"]);
 });
+
+Deno.test("a long spool is written anew only when it has doubled", async () => {
+  await using files = await scratch();
+  await using spool = await open(files.path);
+  const long = { ...RUN, command: "x".repeat(1000) };
+  let before = 0, written = 0;
+  for (let i = 0; i < 2500; i++) {
+    await spool.start(long);
+    const { ino } = await Deno.stat(files.path);
+    if (ino !== before) written++;
+    before = ino!;
+  }
+  assert.ok(written < 10, `${written} times`);
+});

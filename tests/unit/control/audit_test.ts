@@ -4,6 +4,7 @@ import { systemClock } from "../../../src/clock.ts";
 import { authorizedLine, generateKey } from "../../../src/ssh/key.ts";
 import type { AuditRecord } from "../../../src/store/audit.ts";
 import { openSqliteStore } from "../../../src/store/sqlite.ts";
+import { FakeClock } from "../../fakes/clock.ts";
 import { eventually } from "../../fixtures/processes.ts";
 import { assertRefused, startWorld, type World } from "./world.ts";
 
@@ -133,4 +134,17 @@ Deno.test("a session that its node lost or ended is on record", async () => {
     ["session.lost", "s"],
     ["session.end", "s"],
   ]);
+});
+
+Deno.test("AUD-7: who looks at himself on and on is told as a login once a minute", async () => {
+  const clock = new FakeClock();
+  await using world = await startWorld({ clock });
+  const logins = async () =>
+    (await records(world)).filter(({ action }) => action === "login").length;
+  const look = () => world.call("GET", "/v1/whoami", { token: world.token });
+  for (let i = 0; i < 20; i++) assert.equal((await look()).status, 200);
+  assert.equal(await logins(), 1);
+  clock.advance(60_000);
+  await look();
+  assert.equal(await logins(), 2);
 });

@@ -260,7 +260,7 @@ Deno.test("CERT-24: whatever a node says of itself, its certificate is for its o
   const key = generateKey();
   const reply = await register(world, {
     ...registration(token, key),
-    name: victim.id,
+    name: "mini", // the victim's, as a tag its id
     addr: "127.0.0.1:7600",
     tags: [victim.id],
   });
@@ -330,4 +330,15 @@ Deno.test("what a registration must not say is refused before the token is spent
     assert.equal(reply.status, 400, name);
   }
   assert.equal((await register(world, good)).status, 201);
+});
+
+Deno.test("CERT-24: a machine cannot call itself by an id, which rules and targets take too", async () => {
+  await using world = await startWorld();
+  const node = await world.enroll();
+  const made = await world.call("POST", "/v1/enroll-tokens", { token: world.token, body: {} });
+  const body = { ...registration(made.body.token), name: node.id };
+  assertRefused(await world.call("POST", "/v1/nodes/register", { body }), 400, "invalid_name");
+  const rename = { token: world.token, body: { name: node.id, tags: [] } };
+  const patched = await world.call("PATCH", `/v1/nodes/${node.id}`, rename);
+  assertRefused(patched, 400, "invalid_name");
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { FakeClock } from "../../fakes/clock.ts";
 import { assertRefused, startWorld } from "./world.ts";
 
 const start = (n: number) => ({
@@ -53,4 +54,27 @@ Deno.test("what a node tells of its runs is limited in number and size", async (
     403,
     "scope",
   );
+});
+
+Deno.test("AUD-7: a node that floods the audit is told to wait", async () => {
+  await using world = await startWorld({ clock: new FakeClock() });
+  const node = await world.enroll();
+  const tell = (n: number) =>
+    world.call("POST", "/v1/nodes/runs", {
+      token: node.token,
+      body: { spool: "a", events: [start(n)] },
+    });
+  for (let n = 1; n <= 300; n++) assert.equal((await tell(n)).status, 204);
+  assertRefused(await tell(301), 429, "too_many");
+});
+
+Deno.test("an event with a zero byte is refused before the database sees it", async () => {
+  await using world = await startWorld();
+  const node = await world.enroll();
+  for (const field of ["run_id", "isolation", "program", "session"]) {
+    const events = [{ ...start(1), [field]: "a\0b" }];
+    const body = { spool: "a", events };
+    const reply = await world.call("POST", "/v1/nodes/runs", { token: node.token, body });
+    assertRefused(reply, 400, "bad_request");
+  }
 });
