@@ -232,7 +232,7 @@ pair(
     const user = await me(a);
     await enroll(a, user, "mini");
     const node = (await a.nodeByToken(new Secret("token of mini")))!;
-    await using console = await holding("update nodes set os = os", database);
+    await using somebody = await holding("update nodes set os = os", database);
     const report = Promise.allSettled([
       a.recordRunEvents(node, "spool", [{ n: 1, entry: ENTRY }]),
     ]);
@@ -242,7 +242,7 @@ pair(
         await server!().query("select count(*) from pg_locks where not granted", database) === "1",
     );
     const [other] = await Promise.allSettled([b.recordAudit([{ ...ENTRY, subject: "other" }])]);
-    await console.letGo();
+    await somebody.letGo();
     assert.deepEqual([other.status, (await report)[0].status], ["fulfilled", "fulfilled"]);
   },
 );
@@ -253,9 +253,9 @@ pair(
     const user = await me(a);
     await enroll(a, user, "mini");
     const node = (await a.nodeByToken(new Secret("token of mini")))!;
-    await using console = await holding("update nodes set os = os", database);
+    await using somebody = await holding("update nodes set os = os", database);
     await refuses("database_unavailable", /./, a.recordClone(node, NOW));
-    await console.letGo();
+    await somebody.letGo();
     await eventually(
       "nobody waits",
       async () =>
@@ -322,11 +322,11 @@ pair(
   async (a, _b, database) => {
     const user = await me(a), token = new Secret("obx_a");
     const id = await a.addUserToken(user, userToken(token), ENTRY);
-    await using console = await holding("lock table audit in access exclusive mode", database);
+    await using somebody = await holding("lock table audit in access exclusive mode", database);
     const { accountId } = user;
     const wanted = { accountId, kind: "token", id, by: "test", reason: "", now: NOW } as const;
     await refuses("database_unavailable", /./, a.revoke(wanted, ENTRY));
-    await console.letGo();
+    await somebody.letGo();
     assert.ok(await a.userByToken(token, NOW));
     const { seq } = await a.auditHead();
     assert.ok(await a.revoke(wanted, ENTRY));
