@@ -79,7 +79,7 @@ export async function startControl(
     stack.use(overrides.store ?? await openStore(settings, host)),
     clock,
   );
-  const firstStart = await store.firstUser() === undefined;
+  const firstStart = await store.firstAccount() === undefined;
   const nextSerial = createSerials((count) => store.reserveSerials(count, clock.now()));
   const passphrase = await readPassphrase(settings.caPassphrase);
   const ca = await openControlCa(settings.ca, {

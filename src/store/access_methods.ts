@@ -42,14 +42,20 @@ export type AccessStore = Pick<
   | "revokeEnrollToken"
 >;
 
+export type Append = (tx: Tx, entry: AuditEntry) => Promise<void>;
+
 export interface AccessMethodsDeps {
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
-  append(tx: Tx, entry: AuditEntry): Promise<void>;
+  append: Append;
+  /** What takes something away: also where the audit takes no record. */
+  evenUnrecorded<T>(work: (tx: Tx, append: Append) => Promise<T>): Promise<T>;
   /** When tokens were used. */
   readonly used: HeldTimes;
 }
 
-export function accessMethods({ transaction, append, used }: AccessMethodsDeps): AccessStore {
+export function accessMethods(
+  { transaction, append, evenUnrecorded, used }: AccessMethodsDeps,
+): AccessStore {
   return {
     users: (accountId, now) => transaction((tx) => readUsers(tx, accountId, now)),
 
@@ -68,7 +74,7 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
       }),
 
     removeUser: (accountId, userId, change, audit) =>
-      transaction((tx) =>
+      evenUnrecorded((tx, append) =>
         keepingAdmin(tx, { accountId, ...change }, async () => {
           const tokens = await removeUser(tx, accountId, userId, change);
           if (!tokens) return false;
@@ -106,7 +112,7 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
       }),
 
     removeRule: (accountId, ruleId, change, audit) =>
-      transaction((tx) =>
+      evenUnrecorded((tx, append) =>
         keepingAdmin(tx, { accountId, ...change }, async () => {
           const removed = await removeRule(tx, accountId, ruleId);
           if (removed) await append(tx, { ...audit, accountId });
@@ -129,7 +135,7 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
       transaction(async (tx) => (await readUserTokens(tx, accountId, { id }, now, used))[0]),
 
     revokeUserToken: (accountId, tokenId, change, audit) =>
-      transaction((tx) =>
+      evenUnrecorded((tx, append) =>
         keepingAdmin(tx, { accountId, ...change }, async () => {
           const tokens = await revokeUserToken(tx, accountId, tokenId, change);
           if (tokens.length === 0) return false;
@@ -147,7 +153,7 @@ export function accessMethods({ transaction, append, used }: AccessMethodsDeps):
     enrollTokens: (accountId, now) => transaction((tx) => readEnrollTokens(tx, accountId, now)),
 
     revokeEnrollToken: (accountId, tokenId, now, audit) =>
-      transaction(async (tx) => {
+      evenUnrecorded(async (tx, append) => {
         const revoked = await revokeEnrollToken(tx, accountId, tokenId, now);
         if (revoked) await append(tx, { ...audit, accountId });
         return revoked;

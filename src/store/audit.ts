@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { sql, type Transaction } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import { isPostgres, lock } from "./lock.ts";
+import { isOfTransaction } from "./postgres_errors.ts";
 import type { Tables } from "./tables.ts";
 
 /** Every act that is recorded. The list is fixed: `openbox audit` and the readers of exports rely on it. */
@@ -121,8 +122,9 @@ export interface AuditWriter {
 
 /**
  * Writes them behind the head, in their order. One transaction appends at a time, over all control planes:
- * do it last in yours, since the others wait from here to its end. Throws `audit_unavailable`, so that what
- * was to be told does not happen.
+ * do it last in yours, since the others wait from here to its end, and a row that you lock behind it may be
+ * held by one of them. Throws `audit_unavailable` where no record can be written, so that what was to be told
+ * does not happen; and what undid the transaction as it came, to be tried again.
  */
 export async function appendAudit(
   tx: Transaction<Tables>,
@@ -132,6 +134,7 @@ export async function appendAudit(
   try {
     await append(tx, writer, entries);
   } catch (cause) {
+    if (isOfTransaction(cause)) throw cause;
     throw new OpenboxError("audit_unavailable", "The audit takes no record, so nothing was done", {
       hint: "try again; the control plane's log says why",
       cause,

@@ -1,8 +1,6 @@
 /** Nodes that are removed when nothing is heard of them: machines that come and go. */
-import type { Kysely, Transaction } from "kysely";
+import type { Kysely } from "kysely";
 import type { HeldTimes } from "./held_times.ts";
-import { removeTags } from "./node_rows.ts";
-import { removeBindingsOf } from "./session_rows.ts";
 import type { Tables } from "./tables.ts";
 
 export interface SilentNode {
@@ -40,19 +38,4 @@ export async function silentNodes(
     name: row.name,
     lastSeenAt: row.last_seen_at,
   }));
-}
-
-/** False where somebody else removed it, or heard of it meanwhile. */
-export async function expireNode(
-  tx: Transaction<Tables>,
-  { accountId, id, lastSeenAt }: SilentNode,
-  now: number,
-): Promise<boolean> {
-  const removed = await tx.updateTable("nodes").set({ deleted_at: now })
-    .where("account_id", "=", accountId).where("id", "=", id).where("deleted_at", "is", null)
-    .where("last_seen_at", "=", lastSeenAt).executeTakeFirst();
-  if (removed.numUpdatedRows === 0n) return false;
-  await removeTags(tx, accountId, id);
-  await removeBindingsOf(tx, accountId, id);
-  return true;
 }

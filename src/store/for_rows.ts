@@ -16,25 +16,29 @@ export interface Given<Name extends string> {
   rows(word: "from" | "using"): RawBuilder<unknown>;
 }
 
-export async function forRows<Name extends string>(
+/** Returns what the statement returns. */
+export async function forRows<Name extends string, Row = unknown>(
   tx: Transaction<Tables>,
   columns: Readonly<Record<Name, Column>>,
   rows: readonly Readonly<Record<Name, string | number | null>>[],
-  statement: (given: Given<Name>) => RawBuilder<unknown>,
-): Promise<void> {
-  if (rows.length === 0) return;
+  statement: (given: Given<Name>) => RawBuilder<Row>,
+): Promise<readonly Row[]> {
+  if (rows.length === 0) return [];
   if (!isPostgres(tx)) {
+    const returned: Row[] = [];
     for (const row of rows) {
-      await statement({ value: (name) => sql`${row[name]}`, rows: () => sql`` }).execute(tx);
+      const one = statement({ value: (name) => sql`${row[name]}`, rows: () => sql`` });
+      returned.push(...(await one.execute(tx)).rows);
     }
-    return;
+    return returned;
   }
   const typed = Object.entries<Column>(columns)
     .map(([name, type]) => sql`${sql.ref(name)} ${sql.raw(type)}`);
   const all = sql`json_to_recordset(cast(cast(${JSON.stringify(rows)} as text) as json))
     as given(${sql.join(typed)})`;
-  await statement({
+  const answer = await statement({
     value: (name) => sql.ref(`given.${name}`),
     rows: (word) => sql`${sql.raw(word)} ${all}`,
   }).execute(tx);
+  return answer.rows;
 }

@@ -16,5 +16,11 @@ export async function lock(tx: Transaction<Tables>, what: string): Promise<void>
   await sql`select pg_advisory_xact_lock(${sql.lit(lockNumber(what))})`.execute(tx);
 }
 
+/** What the query finds is nobody else's to change until the transaction ends, and is read as it is then. */
+export const locked = <Query extends { forNoKeyUpdate(): Query }>(
+  tx: Transaction<Tables>,
+  query: Query,
+): Query => isPostgres(tx) ? query.forNoKeyUpdate() : query;
+
 const lockNumber = (what: string): bigint =>
   createHash("sha256").update(`openbox ${what}`).digest().readBigInt64BE();

@@ -109,17 +109,22 @@ export async function removeTags(
     .where("node_id", "=", nodeId).execute();
 }
 
-/** Its sessions are bound no more. False where there is no such node. */
+/**
+ * Its sessions are bound no more. False where there is no such node, or where it was heard later than
+ * `lastSeenAt`.
+ */
 export async function removeNode(
   tx: Transaction<Tables>,
   accountId: string,
   id: string,
   now: number,
+  { lastSeenAt }: { readonly lastSeenAt?: number } = {},
 ): Promise<boolean> {
   await lock(tx, id); // nobody binds a session to it meanwhile
-  const deleted = await tx.updateTable("nodes").set({ deleted_at: now })
-    .where("account_id", "=", accountId).where("id", "=", id)
-    .where("deleted_at", "is", null).executeTakeFirst();
+  let query = tx.updateTable("nodes").set({ deleted_at: now })
+    .where("account_id", "=", accountId).where("id", "=", id).where("deleted_at", "is", null);
+  if (lastSeenAt !== undefined) query = query.where("last_seen_at", "=", lastSeenAt);
+  const deleted = await query.executeTakeFirst();
   if (deleted.numUpdatedRows === 0n) return false;
   await removeTags(tx, accountId, id);
   await removeBindingsOf(tx, accountId, id);

@@ -66,8 +66,9 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
   socket.once("close", () => end(new ConnectionLost("The database closed the connection")));
   if (socket.destroyed) end(new ConnectionLost("The database closed the connection"));
 
-  function mayPrepare(text: string): boolean {
-    if (!direct) return false;
+  function mayPrepare(text: string, parameters: readonly unknown[]): boolean {
+    // the driver prepares none without parameters, and those that begin a transaction or lock vary
+    if (!direct || parameters.length === 0) return false;
     if (prepared.size < MOST_PREPARED) prepared.add(text);
     return prepared.has(text);
   }
@@ -76,7 +77,8 @@ export async function connectPostgres(options: ConnectOptions): Promise<Postgres
     return new Promise((resolve, reject) => {
       if (ended) return reject(ended);
       waiting.add(reject);
-      inOneMessage(sql.unsafe(text, parameters as never[], { prepare: mayPrepare(text) })).then(
+      const prepare = mayPrepare(text, parameters);
+      inOneMessage(sql.unsafe(text, parameters as never[], { prepare })).then(
         (result) => {
           waiting.delete(reject);
           const { command, count, state } = result;

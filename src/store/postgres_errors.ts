@@ -49,6 +49,15 @@ export function verdictOf(error: unknown): Verdict {
   return ELSEWHERE.has(code) || code.startsWith("08") ? "elsewhere" : "final";
 }
 
+const OUT_OF_TIME = new Set([
+  "55P03", // lock_not_available
+  "57014", // query_canceled: statement_timeout
+]);
+
+/** The transaction failed with what came beside it, or was too late; what the statement does is not at fault. */
+export const isOfTransaction = (error: unknown): boolean =>
+  verdictOf(error) !== "final" || OUT_OF_TIME.has(sqlState(error) ?? "");
+
 /** Undefined for what did not come from the server. */
 export function sqlState(error: unknown): string | undefined {
   return error instanceof Error && error.name === "PostgresError"

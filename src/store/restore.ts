@@ -119,8 +119,13 @@ async function carryOver(tx: Transaction<Tables>, carry: Carried): Promise<numbe
   let kept = 0;
   for (const row of carry.revocations) {
     if (!accounts.has(row.account_id)) continue;
+    const { account_id: _account, kind: _kind, id: _id, ...newer } = row;
+    // said again since the backup, it holds for more, and its version is a newer one
     const { numInsertedOrUpdatedRows } = await tx.insertInto("revocations").values(row)
-      .onConflict((conflict) => conflict.doNothing()).executeTakeFirst();
+      .onConflict((conflict) =>
+        conflict.columns(["account_id", "kind", "id"]).doUpdateSet(newer)
+          .where("revocations.version", "<", row.version)
+      ).executeTakeFirst();
     if (numInsertedOrUpdatedRows === 1n) kept++;
   }
   for (const row of carry.versions) {

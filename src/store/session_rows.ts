@@ -170,7 +170,6 @@ export async function recordReports(
   reports: readonly SessionReport[],
   now: number,
 ): Promise<Reported> {
-  const gone: Reported["gone"] = [];
   const told = new Map(reports.map((report) => [sessionRefId(report), report]));
   const bound = await tx.selectFrom("sessions")
     .select(["user_id", "name", "state", "last_exit", "last_used_at"])
@@ -192,13 +191,14 @@ export async function recordReports(
     const key = { user_id: row.user_id, name: row.name };
     if (same && row.state === "ended" && row.last_used_at < now - ENDED_MS) over.push(key);
     if (same) continue;
-    const { state } = change;
-    if (state !== row.state && (state === "lost" || state === "ended")) {
-      gone.push({ userId: row.user_id, name: row.name, state });
-    }
-    changed.push({ ...key, ...change });
+    changed.push({ ...key, ...change, was: row.state });
   }
-  await writeChanged(tx, accountId, changed);
+  const written = await writeChanged(tx, accountId, changed);
+  const gone = written.flatMap(({ userId, name, state, was }) =>
+    state !== was && (state === "lost" || state === "ended")
+      ? [{ userId, name, state } as const]
+      : []
+  );
   await forRows(
     tx,
     KEY,
@@ -227,21 +227,35 @@ export async function recordReports(
 
 const KEY = { user_id: "text", name: "text" } as const;
 type SessionKey = Pick<Tables["sessions"], keyof typeof KEY>;
-type ChangedSession = Pick<
-  Tables["sessions"],
-  keyof typeof KEY | "state" | "last_exit" | "last_used_at"
->;
+interface ChangedSession extends
+  Pick<
+    Tables["sessions"],
+    keyof typeof KEY | "state" | "last_exit" | "last_used_at"
+  > {
+  /** The state that was read. */
+  readonly was: string;
+}
 
-const writeChanged = (tx: Tx, accountId: string, changed: readonly ChangedSession[]) =>
-  forRows(
+/** Those that had still the state that was read: of two beats at once one changes it. */
+async function writeChanged(tx: Tx, accountId: string, changed: readonly ChangedSession[]) {
+  const before = new Map(
+    changed.map(({ user_id, name, was }) => [sessionRefId({ userId: user_id, name }), was]),
+  );
+  const written = await forRows(
     tx,
-    { ...KEY, state: "text", last_exit: "bigint", last_used_at: "bigint" },
+    { ...KEY, state: "text", last_exit: "bigint", last_used_at: "bigint", was: "text" },
     changed,
     ({ value, rows }) =>
       // a call through another control plane may have used it since
-      sql`update sessions set state = ${value("state")}, last_exit = ${value("last_exit")},
+      sql<SessionRef & { readonly state: string }>`update sessions set state = ${
+        value("state")
+      }, last_exit = ${value("last_exit")},
         last_used_at = case when sessions.last_used_at < ${value("last_used_at")}
           then ${value("last_used_at")} else sessions.last_used_at end
         ${rows("from")} where sessions.account_id = ${accountId}
-        and sessions.user_id = ${value("user_id")} and sessions.name = ${value("name")}`,
+        and sessions.user_id = ${value("user_id")} and sessions.name = ${value("name")}
+        and sessions.state = ${value("was")}
+        returning sessions.user_id as "userId", sessions.name as name, sessions.state as state`,
   );
+  return written.map((row) => ({ ...row, was: before.get(sessionRefId(row)) }));
+}

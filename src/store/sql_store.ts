@@ -5,8 +5,8 @@
 import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
-import { newAccountId, newProcessId, newUserId } from "../ids.ts";
-import { accessMethods } from "./access_methods.ts";
+import { newAccountId, newProcessId } from "../ids.ts";
+import { accessMethods, type Append } from "./access_methods.ts";
 import { advanceSink, holdSink } from "./audit_sinks.ts";
 import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
 import { writeBackup } from "./backup.ts";
@@ -19,11 +19,11 @@ import {
   readCaVersion,
   writeCaText,
 } from "./ca_rows.ts";
-import { expireNode, silentNodes } from "./ephemeral_nodes.ts";
+import { silentNodes } from "./ephemeral_nodes.ts";
 import { gatherAudit } from "./gather_audit.ts";
 import { log } from "../log.ts";
 import { type Held, HeldTimes } from "./held_times.ts";
-import { isPostgres, lock } from "./lock.ts";
+import { isPostgres, lock, locked } from "./lock.ts";
 import {
   bootChange,
   enrolledNode,
@@ -54,7 +54,7 @@ import type { Candidate, Store, Target, User } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import { tokenHash } from "./token_hash.ts";
 import { toRule, toScopes } from "./user_tokens.ts";
-import { firstRules, insertRule } from "./users.ts";
+import { firstRules, insertUser } from "./users.ts";
 import { verifyAudit } from "./verify_audit.ts";
 import { type HeldKind, writeHeld } from "./write_held.ts";
 
@@ -84,7 +84,7 @@ export function createSqlStore(
   const heldOfNodes: HeldOfNodes = { seen, lists };
   const hot = compileHotQueries(db);
   const writer: AuditWriter = { process: newProcessId(), uptimeMs: () => performance.now() };
-  const append = (tx: Transaction<Tables>, entry: AuditEntry) => appendAudit(tx, writer, [entry]);
+  const append: Append = (tx, entry) => appendAudit(tx, writer, [entry]);
 
   const single = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -100,21 +100,22 @@ export function createSqlStore(
 
   /** What takes something away from somebody is done also where the audit takes no record. */
   async function evenUnrecorded<T>(
-    accountId: string,
-    audit: AuditEntry,
-    work: (tx: Transaction<Tables>) => Promise<T>,
+    work: (tx: Transaction<Tables>, append: Append) => Promise<T>,
   ): Promise<T> {
     try {
-      return await transaction(async (tx) => {
-        const done = await work(tx);
-        if (done !== undefined) await append(tx, { ...audit, accountId });
-        return done;
-      });
+      return await transaction((tx) => work(tx, append));
     } catch (error) {
       if ((error as OpenboxError).code !== "audit_unavailable") throw error;
-      const { action, actor, subject } = audit;
-      log("store").error("done without a record in the audit", { action, actor, subject, error });
-      return await transaction(work);
+      let untold: AuditEntry | undefined;
+      const done = await transaction((tx) => {
+        untold = undefined;
+        return work(tx, (_tx, entry) => Promise.resolve(void (untold = entry)));
+      });
+      if (untold) {
+        const { action, actor, subject } = untold;
+        log("store").error("done without a record in the audit", { action, actor, subject, error });
+      }
+      return done;
     }
   }
 
@@ -134,22 +135,25 @@ export function createSqlStore(
     now: number,
     audit: AuditEntry,
   ): Promise<User> {
-    const user: User = { accountId: newAccountId(), id: newUserId(), name };
-    await tx.insertInto("accounts").values({ account_id: user.accountId, created_at: now })
-      .execute();
-    await tx.insertInto("users").values({
-      id: user.id,
-      account_id: user.accountId,
-      name,
-      created_at: now,
-    }).execute();
-    for (const grant of firstRules) await insertRule(tx, { user, grant, now });
-    await append(tx, { ...audit, accountId: user.accountId, subject: user.id });
+    const accountId = newAccountId();
+    await tx.insertInto("accounts").values({ account_id: accountId, created_at: now }).execute();
+    return await addAdmin(tx, accountId, name, now, audit);
+  }
+
+  async function addAdmin(
+    tx: Transaction<Tables>,
+    accountId: string,
+    name: string,
+    now: number,
+    audit: AuditEntry,
+  ): Promise<User> {
+    const user = await insertUser(tx, { accountId, name, rules: firstRules, now });
+    await append(tx, { ...audit, accountId, subject: user.id });
     return user;
   }
 
   return {
-    ...accessMethods({ transaction, append, used }),
+    ...accessMethods({ transaction, append, evenUnrecorded, used }),
 
     async ping() {
       const { rows } = await single(() => db.executeQuery(bind(hot.ping)));
@@ -159,12 +163,18 @@ export function createSqlStore(
     createAccount: (userName, now, audit) =>
       transaction((tx) => createAccount(tx, userName, now, audit)),
 
+    firstAccount: () => single(() => readFirstAccount(db)),
     firstUser: () => single(() => readFirstUser(db)),
 
     ensureFirstUser: (userName, now, audit) =>
       transaction(async (tx) => {
         await lock(tx, "first user");
-        return await readFirstUser(tx) ?? await createAccount(tx, userName, now, audit);
+        const user = await readFirstUser(tx);
+        if (user) return user;
+        const accountId = await readFirstAccount(tx);
+        return accountId === undefined
+          ? await createAccount(tx, userName, now, audit)
+          : await addAdmin(tx, accountId, userName, now, audit);
       }),
 
     usersNamed: (name) =>
@@ -249,8 +259,8 @@ export function createSqlStore(
 
     async recordClone(node, now) {
       if (node.clonedAt !== undefined && now - node.clonedAt < CLONE_NEWS_MS) return;
-      await single(() =>
-        db.updateTable("nodes").set({ cloned_at: now })
+      await transaction((tx) =>
+        tx.updateTable("nodes").set({ cloned_at: now })
           .where("account_id", "=", node.accountId).where("id", "=", node.id).execute()
       );
     },
@@ -280,12 +290,13 @@ export function createSqlStore(
         if (updated.numUpdatedRows === 0n) return undefined;
         await removeTags(tx, accountId, id);
         await insertTags(tx, accountId, id, tags);
+        const [node] = await readNodes(tx, accountId, { id }, heldOfNodes);
         await append(tx, { ...audit, accountId });
-        return (await readNodes(tx, accountId, { id }, heldOfNodes))[0];
+        return node;
       }),
 
     deleteNode: (accountId, id, now, audit) =>
-      transaction(async (tx) => {
+      evenUnrecorded(async (tx, append) => {
         const removed = await removeNode(tx, accountId, id, now);
         if (removed) await append(tx, { ...audit, accountId });
         return removed;
@@ -294,12 +305,14 @@ export function createSqlStore(
     async expireNodes(times, audit) {
       const expired: string[] = [];
       for (const node of await single(() => silentNodes(db, times, seen))) {
-        await transaction(async (tx) => {
-          if (!await expireNode(tx, node, times.now)) return;
-          const { accountId, id: subject, name } = node;
-          await append(tx, { ...audit, accountId, subject, detail: { name } });
-          expired.push(subject);
+        const { accountId, id, name } = node;
+        const removed = await transaction(async (tx) => {
+          // not where somebody heard of it meanwhile
+          const removed = await removeNode(tx, accountId, id, times.now, node);
+          if (removed) await append(tx, { ...audit, accountId, subject: id, detail: { name } });
+          return removed;
         });
+        if (removed) expired.push(id);
       }
       return expired;
     },
@@ -406,7 +419,11 @@ export function createSqlStore(
     caNodes: () => single(() => readCaNodes(db, seen)),
 
     revoke: (request, audit) =>
-      evenUnrecorded(request.accountId, audit, (tx) => revoke(tx, request)),
+      evenUnrecorded(async (tx, append) => {
+        const revoked = await revoke(tx, request);
+        if (revoked) await append(tx, { ...audit, accountId: request.accountId });
+        return revoked;
+      }),
 
     revocations: (accountId) => transaction((tx) => readRevocations(tx, accountId)),
 
@@ -423,11 +440,11 @@ export function createSqlStore(
       transaction((tx) => isSignerRevoked(tx, serial, fingerprint)),
 
     adoptRevocations: (accountId, held, now, audit) =>
-      evenUnrecorded(
-        accountId,
-        audit,
-        (tx) => adoptRevocations(tx, accountId, held, audit.actor, now),
-      ),
+      evenUnrecorded(async (tx, append) => {
+        const adopted = await adoptRevocations(tx, accountId, held, audit.actor, now);
+        await append(tx, { ...audit, accountId });
+        return adopted;
+      }),
 
     operationsCert: (publicKey) =>
       single(async () => {
@@ -460,14 +477,16 @@ export function createSqlStore(
 
     recordRunEvents: ({ accountId, id }, spool, events) =>
       transaction(async (tx) => {
-        const row = await tx.selectFrom("nodes").select(["run_spool", "run_event"])
-          .where("account_id", "=", accountId).where("id", "=", id).executeTakeFirst();
+        // locked: of two that bring the same events, the other finds them taken
+        const query = tx.selectFrom("nodes").select(["run_spool", "run_event"])
+          .where("account_id", "=", accountId).where("id", "=", id);
+        const row = await locked(tx, query).executeTakeFirst();
         const known = row?.run_spool === spool ? row.run_event ?? 0 : 0;
         const fresh = events.filter(({ n }) => n > known).sort((a, b) => a.n - b.n);
         if (fresh.length === 0) return;
-        await appendAudit(tx, writer, fresh.map(({ entry }) => ({ ...entry, accountId })));
         await tx.updateTable("nodes").set({ run_spool: spool, run_event: fresh.at(-1)!.n })
           .where("account_id", "=", accountId).where("id", "=", id).execute();
+        await appendAudit(tx, writer, fresh.map(({ entry }) => ({ ...entry, accountId })));
       }),
 
     recordAudit: gatherAudit((entries) => transaction((tx) => appendAudit(tx, writer, entries))),
@@ -540,13 +559,6 @@ export function createSqlStore(
         return new Map(rows.map(({ id, name }) => [id, name.replace(/#.*$/, "")]));
       }),
 
-    isFirstAccount: (accountId) =>
-      single(async () => {
-        const first = await db.selectFrom("accounts").select("account_id")
-          .orderBy("created_at").orderBy("account_id").limit(1).executeTakeFirst();
-        return first?.account_id === accountId;
-      }),
-
     flush,
 
     async [Symbol.asyncDispose]() {
@@ -559,8 +571,17 @@ export function createSqlStore(
   };
 }
 
+async function readFirstAccount(db: Kysely<Tables>): Promise<string | undefined> {
+  const row = await db.selectFrom("accounts").select("account_id")
+    .orderBy("created_at").orderBy("account_id").limit(1).executeTakeFirst();
+  return row?.account_id;
+}
+
 async function readFirstUser(db: Kysely<Tables>): Promise<User | undefined> {
-  const row = await db.selectFrom("users").selectAll()
+  const accountId = await readFirstAccount(db);
+  if (accountId === undefined) return undefined;
+  const row = await db.selectFrom("users").selectAll().where("account_id", "=", accountId)
+    .where("removed_at", "is", null)
     .orderBy("created_at").orderBy("id").limit(1).executeTakeFirst();
   return row && toUser(row);
 }

@@ -48,9 +48,13 @@ export async function openSqliteStore(path: string, options: SqliteOptions): Pro
     await db.destroy();
     throw await asOpenError(path, error);
   }
+  let copying: Promise<void> = Promise.resolve();
   return createSqlStore(db, {
     attempt: (work) => work(),
-    snapshot: (work) => snapshot(database, path === IN_MEMORY ? undefined : path, work),
+    // one at a time: the copy has one name, which the rights of this process name too
+    snapshot: (work) =>
+      copying = copying.catch(() => {})
+        .then(() => snapshot(database, path === IN_MEMORY ? undefined : path, work)),
   });
 }
 
@@ -64,7 +68,7 @@ async function snapshot(
     ? await Deno.makeTempFile({ prefix: "openbox-" })
     : `${path}.copy`;
   try {
-    await Deno.remove(copy).catch(() => {}); // of a process that was killed
+    await removeFiles(copy); // of a process that was killed
     (await Deno.open(copy, { write: true, createNew: true, mode: 0o600 })).close();
     await backup(database, copy, { rate: 200 });
     const reader = new Kysely<Tables>({
@@ -76,7 +80,7 @@ async function snapshot(
       await reader.destroy();
     }
   } finally {
-    await Deno.remove(copy).catch(() => {});
+    await removeFiles(copy);
   }
 }
 
@@ -102,7 +106,7 @@ export async function restoreSqlite(
       await old.db.destroy();
     }
   }
-  for (const leftover of filesOf(fresh)) await Deno.remove(leftover).catch(() => {});
+  await removeFiles(fresh);
   await preparePrivateFile(fresh, false);
   const { db } = await openKysely(fresh, clock);
   let restored: Restored;
@@ -110,7 +114,7 @@ export async function restoreSqlite(
     restored = await restoreInto(db, { ...options, carry, now });
   } catch (error) {
     await db.destroy();
-    for (const leftover of filesOf(fresh)) await Deno.remove(leftover).catch(() => {});
+    await removeFiles(fresh);
     throw error;
   }
   await db.destroy();
@@ -128,7 +132,11 @@ export async function restoreSqlite(
 
 /** Of a file whose last connection was closed well only the first is there. */
 const SUFFIXES = ["", "-wal", "-shm"];
-const filesOf = (path: string): string[] => SUFFIXES.map((suffix) => path + suffix);
+
+/** Those that are there. */
+async function removeFiles(path: string): Promise<void> {
+  for (const suffix of SUFFIXES) await Deno.remove(path + suffix).catch(() => {});
+}
 
 /** Locked; closing kysely closes the file. */
 async function openKysely(path: string, clock: Clock) {

@@ -26,8 +26,8 @@ export interface NewUser {
   readonly name: string;
   /** Absent: what every new user has. */
   readonly rules?: readonly Grant[];
-  /** A user's id. */
-  readonly createdBy: string;
+  /** A user's id; absent: the control plane by itself. */
+  readonly createdBy?: string;
   readonly now: number;
 }
 
@@ -361,9 +361,14 @@ export interface Store extends AsyncDisposable {
 
   /** Makes an account with its first user, who may do everything. */
   createAccount(userName: string, now: number, audit: AuditEntry): Promise<User>;
-  /** The user who came with the oldest account; undefined before the first start was through. */
+  /** The account that also answers for the installation, the oldest; undefined before the first start was through. */
+  firstAccount(): Promise<string | undefined>;
+  /** Its first user who is there. */
   firstUser(): Promise<User | undefined>;
-  /** That user, made where there is none: of several control planes that start at once one makes it. */
+  /**
+   * That user; where there is none, made, with the account where that is missing too: of several control
+   * planes that start at once one makes it.
+   */
   ensureFirstUser(userName: string, now: number, audit: AuditEntry): Promise<User>;
   /** The users of this name, of every account. For the person at the machine, never for a caller. */
   usersNamed(name: string): Promise<readonly User[]>;
@@ -614,8 +619,6 @@ export interface Store extends AsyncDisposable {
   ): Promise<void>;
   /** Of users and nodes of the account, removed ones too; an unknown id has none. */
   namesOf(accountId: string, ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
-  /** The one that also answers for the installation. */
-  isFirstAccount(accountId: string): Promise<boolean>;
 
   /**
    * Writes the times that were only held: when nodes were heard, and tokens and sessions used. Reads

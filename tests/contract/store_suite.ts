@@ -34,6 +34,22 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
     assert.deepEqual(await store.usersNamed("nobody"), []);
   });
 
+  test("the first user is one who is there, of the account that is there", async (store, user) => {
+    const { accountId } = user;
+    await store.createAccount("other", NOW + 1, ENTRY);
+    const change = { now: NOW, force: true, keepMade: false };
+    const bob = await store.addUser({ accountId, name: "bob", now: NOW + 2 }, ENTRY);
+    await store.removeUser(accountId, user.id, change, ENTRY);
+    assert.deepEqual(await store.firstUser(), bob);
+    await store.removeUser(accountId, bob.id, change, ENTRY);
+    assert.equal(await store.firstUser(), undefined);
+    const again = await store.ensureFirstUser("me", NOW + 3, ENTRY);
+    assert.equal(again.accountId, accountId);
+    assert.equal(await store.firstAccount(), accountId);
+    assert.deepEqual(await store.firstUser(), again);
+    assert.equal((await store.users(accountId, NOW))[0]!.rules.length, 3);
+  });
+
   test("a user is known by a token until that ends", async (store, user) => {
     assert.equal(await store.hasUserToken(user), false);
     const token = new Secret("obx_a");
@@ -774,6 +790,42 @@ export function storeSuite(name: string, open: () => Promise<Store>): void {
       outcome: "allowed",
       actor: "test",
     });
+  });
+
+  test("what a node tells of its runs twice at once is on record once", async (store, user) => {
+    await enroll(store, user, "a");
+    const node = (await store.nodeByToken(new Secret("token of a")))!;
+    const { seq } = await store.auditHead();
+    for (let round = 0; round < 10; round++) {
+      const events = Array.from({ length: 5 }, (_, i) => {
+        const n = 5 * round + i + 1;
+        return { n, entry: { ...ENTRY, action: "run.start", subject: `run ${n}` } as const };
+      });
+      await Promise.all([1, 2, 3].map(() => store.recordRunEvents(node, "spool", events)));
+    }
+    const told = await store.auditRecords(user.accountId, { after: seq, limit: 1000 });
+    assert.deepEqual(
+      told.map(({ subject }) => subject),
+      Array.from({ length: 50 }, (_, i) => `run ${i + 1}`),
+    );
+  });
+
+  test("a session whose end two beats tell at once is told once", async (store, user) => {
+    const { id: nodeId } = await enroll(store, user, "a");
+    const node = (await store.nodeByToken(new Secret("token of a")))!;
+    const names = Array.from({ length: 10 }, (_, i) => `s${i}`);
+    for (const name of names) {
+      await store.bindSession(user, name, { nodeId, isolation: "native" }, NOW, ENTRY);
+      const report = { userId: user.id, name, idleMs: 0, lastExit: 0, state: "idle" } as const;
+      await store.recordSessions(node, [report], NOW, ENTRY);
+      const { seq } = await store.auditHead();
+      await Promise.all([1, 2, 3].map(() => store.recordSessions(node, [], NOW, ENTRY)));
+      const told = await store.auditRecords(user.accountId, { after: seq, limit: 100 });
+      assert.deepEqual(told.map(({ action, subject }) => [action, subject]), [[
+        "session.end",
+        name,
+      ]]);
+    }
   });
 
   test("what changed nothing is not told", async (store, user) => {

@@ -32,7 +32,7 @@ export const listAudit = userRoute(
       limit: Math.min(number("limit") ?? MAX_AUDIT_RECORDS, MAX_AUDIT_RECORDS),
       since: since === undefined ? undefined : since * 1000,
       newest: call.query("newest") === "true",
-      installation: await store.isFirstAccount(user.accountId),
+      installation: await store.firstAccount() === user.accountId,
     });
     const ids = new Set(
       records.flatMap(({ actor, subject }) => subject ? [actor, subject] : [actor]),

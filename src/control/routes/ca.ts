@@ -78,7 +78,7 @@ export const unsealCa = userRoute(
 
 /** The CA belongs to the installation: to those of its first account, not to whoever has one on it. */
 export async function requireOperator(user: User, { store }: Control): Promise<void> {
-  if ((await store.firstUser())?.accountId === user.accountId) return;
+  if (await store.firstAccount() === user.accountId) return;
   throw new OpenboxError("scope", "The CA belongs to those who run this control plane");
 }
 

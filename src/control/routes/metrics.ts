@@ -11,7 +11,7 @@ export const metrics = userRoute(
     answers: { 200: "text/plain; version=0.0.4; charset=utf-8" },
   },
   async (_, user, { store, observer }) => {
-    if (!await store.isFirstAccount(user.accountId)) {
+    if (await store.firstAccount() !== user.accountId) {
       throw new OpenboxError("scope", "The numbers of the control plane are for its own account");
     }
     return { status: 200, body: await observer.metrics.text() };

@@ -37,13 +37,15 @@ Deno.test("AUD-4: an act that cannot be recorded does not happen", async () => {
     const acts = [
       world.call("POST", "/v1/enroll-tokens", { token, body: {} }),
       world.call("PATCH", at, { token, body: { name: "other", tags: [] } }),
-      world.call("DELETE", at, { token }),
       dispatch(world, { node_id: node.id }),
       dispatch(world, { node_id: node.id, session_id: "s" }),
     ];
     for (const reply of await Promise.all(acts)) assertRefused(reply, 503, "audit_unavailable");
     assert.equal((await world.call("GET", at, { token })).body.name, "mini");
     assert.deepEqual((await world.call("GET", "/v1/sessions", { token })).body.sessions, []);
+    // what takes something away does
+    assert.equal((await world.call("DELETE", at, { token })).status, 204);
+    assertRefused(await world.call("GET", at, { token }), 404, "node_not_found");
   } finally {
     await Deno.remove(directory, { recursive: true });
   }

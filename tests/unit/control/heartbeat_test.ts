@@ -63,6 +63,7 @@ function watched(store: Store, writes: string[]): Store {
     "nodeByToken",
     "node",
     "nodes",
+    "firstAccount",
     "firstUser",
     "hasUserToken",
   ];

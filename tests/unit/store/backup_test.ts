@@ -113,6 +113,52 @@ Deno.test("STO-8: a restore undoes no revocation, no removal and no spent token"
   assert.ok(await store.reserveSerials(1, NOW) >= serials + 1000n);
 });
 
+Deno.test("STO-8: of a user revoked before and after the backup the later revocation holds", async () => {
+  await using files = await scratch();
+  let lines: string[], user: User, issuedBefore: number | undefined;
+  {
+    await using store = await open(files.path);
+    user = await fill(store);
+    const { accountId, id } = user;
+    const revoke = (now: number) =>
+      store.revoke({ accountId, kind: "user", id, by: "test", reason: "", now }, ENTRY);
+    await revoke(NOW);
+    lines = await backup(store);
+    await revoke(NOW + 3600_000);
+    issuedBefore = (await store.revocations(accountId)).revocations[0]!.issuedBefore;
+  }
+  assert.equal((await restoreTo(files.path, lines)).carried, 1);
+  await using store = await open(files.path);
+  const [one] = (await store.revocations(user.accountId)).revocations;
+  assert.equal(one!.issuedBefore, issuedBefore);
+});
+
+Deno.test("STO-8: backups at once are each whole, and leave no file behind", async () => {
+  await using files = await scratch();
+  const folder = files.path.replace(/\/[^/]*$/, "");
+  const there = () => [...Deno.readDirSync(folder)].map(({ name }) => name).toSorted();
+  await using store = await open(files.path);
+  await fill(store);
+  const before = there();
+  for (const suffix of ["", "-wal", "-shm"]) { // of a process that was killed
+    await Deno.writeTextFile(`${files.path}.copy${suffix}`, "left over");
+  }
+  const backups = await Promise.allSettled([
+    backup(store),
+    backup(store, () => Promise.reject(new Error("the reader went away"))),
+    backup(store),
+    backup(store),
+  ]);
+  assert.deepEqual(backups.map(({ status }) => status), [
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+    "fulfilled",
+  ]);
+  for (const made of backups) if (made.status === "fulfilled") await whole(made.value);
+  assert.deepEqual(there(), before);
+});
+
 Deno.test("STO-8: a restore is refused while the control plane runs, and changes nothing", async () => {
   await using files = await scratch();
   await using store = await open(files.path);

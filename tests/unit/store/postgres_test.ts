@@ -3,13 +3,15 @@ import { systemClock } from "../../../src/clock.ts";
 import type { Code, OpenboxError } from "../../../src/errors.ts";
 import { Secret } from "../../../src/secret.ts";
 import { openPostgresStore } from "../../../src/store/postgres.ts";
+import { connectPostgres } from "../../../src/store/postgres_connection.ts";
 import { parsePostgresDsn } from "../../../src/store/postgres_dsn.ts";
 import type { Store, User } from "../../../src/store/store.ts";
-import { addEnrollToken, enroll, registration } from "../../contract/store_suite.ts";
+import { addEnrollToken, enroll, registration, userToken } from "../../contract/store_suite.ts";
 import { ENTRY } from "../../fixtures/audit_entry.ts";
 import { requireComponent } from "../../fixtures/component.ts";
 import { POSTGRES_PASSWORD, sharedPostgres } from "../../fixtures/postgres.ts";
 import { eventually } from "../../fixtures/processes.ts";
+import { takenAwayUnrecorded, UNRECORDED } from "./taken_away.ts";
 
 const NOW = Date.UTC(2026, 0, 1);
 const present = requireComponent("initdb", "postgres");
@@ -205,6 +207,170 @@ pair(
     assert.ok(await a.updateNode(user.accountId, id, { name: "n", tags: [] }, ENTRY));
   },
 );
+
+/** Somebody's console, left open in a transaction that did this, until it is let go. */
+async function holding(
+  sql: string,
+  database: string,
+): Promise<{ letGo(): Promise<void> } & AsyncDisposable> {
+  const sleeping = `from pg_stat_activity where datname = '${database}' and wait_event = 'PgSleep'`;
+  const held = server!().query(`begin; ${sql}; select pg_sleep(60)`, database).catch(() => {});
+  await eventually(
+    "it is held",
+    async () => await server!().query(`select count(*) ${sleeping}`) === "1",
+  );
+  const letGo = async () => {
+    await server!().query(`select pg_terminate_backend(pid) ${sleeping}`);
+    await held;
+  };
+  return { letGo, [Symbol.asyncDispose]: letGo };
+}
+
+pair(
+  "who waits for a node's row does not hold up the audit of the others",
+  async (a, b, database) => {
+    const user = await me(a);
+    await enroll(a, user, "mini");
+    const node = (await a.nodeByToken(new Secret("token of mini")))!;
+    await using somebody = await holding("update nodes set os = os", database);
+    const report = Promise.allSettled([
+      a.recordRunEvents(node, "spool", [{ n: 1, entry: ENTRY }]),
+    ]);
+    await eventually(
+      "the report waits",
+      async () =>
+        await server!().query("select count(*) from pg_locks where not granted", database) === "1",
+    );
+    const [other] = await Promise.allSettled([b.recordAudit([{ ...ENTRY, subject: "other" }])]);
+    await somebody.letGo();
+    assert.deepEqual([other.status, (await report)[0].status], ["fulfilled", "fulfilled"]);
+  },
+);
+
+pair(
+  "a copy that beats while its row is held is not noted after the call has failed",
+  async (a, _b, database) => {
+    const user = await me(a);
+    await enroll(a, user, "mini");
+    const node = (await a.nodeByToken(new Secret("token of mini")))!;
+    await using somebody = await holding("update nodes set os = os", database);
+    await refuses("database_unavailable", /./, a.recordClone(node, NOW));
+    await somebody.letGo();
+    await eventually(
+      "nobody waits",
+      async () =>
+        await server!().query("select count(*) from pg_locks where not granted", database) === "0",
+    );
+    assert.equal((await a.nodeByToken(new Secret("token of mini")))!.clonedAt, undefined);
+  },
+);
+
+/** An ephemeral node, whose id is returned. */
+async function joinForAWhile(store: Store, user: User, name: string): Promise<string> {
+  await store.addEnrollToken({
+    accountId: user.accountId,
+    createdBy: user.id,
+    secret: new Secret(name),
+    tags: [],
+    uses: 1,
+    createdAt: NOW,
+    expiresAt: NOW + 1000,
+    ephemeralMs: 60_000,
+  }, ENTRY);
+  return (await store.registerNode(registration(name, { hostKey: `key of ${name}` }), ENTRY)).id;
+}
+const LONG_AFTER = { now: NOW + 3600_000, listeningSince: NOW };
+
+pair(
+  "an ephemeral node whose removal had to be tried again is told of once",
+  async (a, _b, database) => {
+    const id = await joinForAWhile(a, await me(a), "s");
+    // a sequence is not set back with its transaction
+    await server!().query(
+      `create sequence tries;
+       create function once() returns trigger language plpgsql as $$ begin
+         if nextval('tries') = 1 then raise exception 'again' using errcode = '40001'; end if;
+         return null;
+       end $$;
+       create constraint trigger once after update on nodes deferrable initially deferred
+         for each row execute function once()`,
+      database,
+    );
+    assert.deepEqual(await a.expireNodes(LONG_AFTER, { ...ENTRY, action: "node.expire" }), [id]);
+    assert.equal(await server!().query("select last_value from tries", database), "2");
+  },
+);
+
+pair(
+  "an ephemeral node goes, or a session is bound to it, and never both",
+  async (a, b) => {
+    const user = await me(a);
+    for (let round = 0; round < 30; round++) {
+      const nodeId = await joinForAWhile(a, user, `${round}`);
+      const [bound] = await Promise.allSettled([
+        a.bindSession(user, `s${round}`, { nodeId, isolation: "native" }, NOW, ENTRY),
+        b.expireNodes(LONG_AFTER, { ...ENTRY, action: "node.expire" }),
+      ]);
+      if (bound.status === "rejected") assert.equal(bound.reason.code, "node_not_found");
+      assert.equal(await a.binding(user, `s${round}`, NOW), undefined);
+    }
+  },
+);
+
+pair(
+  "a revocation that comes too late for the audit is refused, not done without a record",
+  async (a, _b, database) => {
+    const user = await me(a), token = new Secret("obx_a");
+    const id = await a.addUserToken(user, userToken(token), ENTRY);
+    await using somebody = await holding("lock table audit in access exclusive mode", database);
+    const { accountId } = user;
+    const wanted = { accountId, kind: "token", id, by: "test", reason: "", now: NOW } as const;
+    await refuses("database_unavailable", /./, a.revoke(wanted, ENTRY));
+    await somebody.letGo();
+    assert.ok(await a.userByToken(token, NOW));
+    const { seq } = await a.auditHead();
+    assert.ok(await a.revoke(wanted, ENTRY));
+    assert.equal((await a.auditRecords(accountId, { after: seq, limit: 9 })).length, 1);
+  },
+);
+
+pair(
+  "what is taken away is taken away also where the audit takes no record",
+  async (a, _b, database) => {
+    const user = await me(a), { accountId } = user;
+    await server!().query(
+      `alter table audit add constraint no_room check (actor <> '${UNRECORDED.actor}')`,
+      database,
+    );
+    await takenAwayUnrecorded(a, user);
+    const given = a.addUser({ accountId, name: "x", now: NOW }, UNRECORDED);
+    await refuses("audit_unavailable", /./, given);
+  },
+);
+
+Deno.test("texts without parameters take no room among the prepared", present, async () => {
+  const database = await server!().newDatabase();
+  const dsn = parsePostgresDsn(server!().dsn(database));
+  const { signal } = new AbortController();
+  const connection = await connectPostgres({
+    dsn,
+    host: dsn.hosts[0]!,
+    rootCert: undefined,
+    signal,
+    onEnd: () => {},
+  });
+  try {
+    for (let i = 0; i < 400; i++) await connection.query(`select ${i}`, []);
+    await connection.query("select cast($1 as text) as prepared", ["x"]);
+    const { rows } = await connection.query(
+      "select count(*) as n from pg_prepared_statements where statement like '%as prepared'",
+      [],
+    );
+    assert.equal(rows[0]!.n, 1);
+  } finally {
+    await connection.close();
+  }
+});
 
 pair(
   "connections that the server ended are replaced without a failed call",

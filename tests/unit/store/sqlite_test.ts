@@ -8,6 +8,7 @@ import { Secret } from "../../../src/secret.ts";
 import { openSqliteStore } from "../../../src/store/sqlite.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { enroll, userToken } from "../../contract/store_suite.ts";
+import { takenAwayUnrecorded, UNRECORDED } from "./taken_away.ts";
 
 const NOW = Date.UTC(2026, 0, 1);
 const open = (path: string, mustExist = false): Promise<Store> =>
@@ -55,6 +56,21 @@ Deno.test("no text of a secret is in the file, nor in its log", async () => {
   for (const secret of ["obx_verysecret", "secret of key", "token of verysecret"]) {
     assert.ok(!bytes.includes(secret), secret);
   }
+});
+
+Deno.test("what is taken away is taken away also where the audit takes no record", async () => {
+  await using dir = await directory();
+  const path = `${dir.path}/a.db`;
+  await (await open(path))[Symbol.asyncDispose]();
+  {
+    using database = new DatabaseSync(path);
+    database.exec(
+      `create trigger full before insert on audit when new.actor = '${UNRECORDED.actor}'
+       begin select raise(abort, 'no room'); end`,
+    );
+  }
+  await using store = await open(path);
+  await takenAwayUnrecorded(store, await store.createAccount("me", NOW, ENTRY));
 });
 
 Deno.test("STO-6: the file is made 0600, and its log too", async () => {
