@@ -389,7 +389,7 @@ export interface Store extends AsyncDisposable {
   addUser(user: NewUser, audit: AuditEntry): Promise<User>;
   /**
    * With his rules and his tokens; his sessions are ended. False where there is no such user. Rejects with
-   * `conflict` where nobody would be left who may do everything.
+   * `conflict` where nobody would be left who may do everything. Done also where the audit takes no record.
    */
   removeUser(
     accountId: string,
@@ -430,6 +430,7 @@ export interface Store extends AsyncDisposable {
   addEnrollToken(token: NewEnrollToken, audit: AuditEntry): Promise<string>;
   /** Those that can still make a node. */
   enrollTokens(accountId: string, now: number): Promise<readonly EnrollTokenRecord[]>;
+  /** False where there is none that could. Done also where the audit takes no record. */
   revokeEnrollToken(
     accountId: string,
     tokenId: string,
@@ -469,7 +470,10 @@ export interface Store extends AsyncDisposable {
     desired: { readonly name: string; readonly tags: readonly string[] },
     audit: AuditEntry,
   ): Promise<Node | undefined>;
-  /** Its sessions are bound no more. False where there is no such node. */
+  /**
+   * Its sessions are bound no more. False where there is no such node. Done also where the audit takes no
+   * record.
+   */
   deleteNode(
     accountId: string,
     nodeId: string,
