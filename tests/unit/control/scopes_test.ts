@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ENTRY } from "../../fixtures/audit_entry.ts";
 import type { Needs } from "../../../src/control/route.ts";
 import { ROUTES } from "../../../src/control/routes/table.ts";
 import { OPTION } from "../../../src/ca/names.ts";
@@ -132,7 +133,10 @@ Deno.test("TOK-5: a tag that several nodes have leads to one that is allowed", a
 Deno.test("CERT-24: a node that is called as another's id is not taken for it", async () => {
   await using world = await startWorld();
   const prod = await world.enroll({ name: "prod", tags: ["prod"] });
-  await world.enroll({ name: prod.id, tags: ["ci"] });
+  const other = await world.enroll({ name: "other" });
+  // as an earlier version took it
+  const named = { name: prod.id, tags: ["ci"] };
+  await world.store.updateNode(world.user.accountId, other.id, named, ENTRY);
   const { token } = await tokenOf(world, "robot", { rules: ["run:tag=ci"] });
   assertRefused(await dispatch(world, token, { node_id: prod.id }), 403, "not_allowed");
 });
