@@ -61,6 +61,11 @@ export function check(history: History, found: Found): Violation[] {
     }
   }
 
+  for (const { id, accepted } of history.revoked) {
+    if (accepted) {
+      broken("I5", `of the token ${id}, revoked a minute ago, was accepted: ${accepted}`);
+    }
+  }
   const ends = Map.groupBy(
     found.audit.filter(({ action }) => action === "run.end"),
     (record) => `${record.actor} ${record.detail.start}`,

@@ -54,6 +54,7 @@ const GOOD: History = {
     { key: "name", value: "a", acknowledged: true },
     { key: "name", value: "b", acknowledged: false },
   ],
+  revoked: [{ id: "tok_1", accepted: undefined }],
   serials: ["7"],
 };
 
@@ -76,6 +77,9 @@ const PLANTED: readonly (readonly [string, string, Partial<History>, Partial<Fou
   ["I4", "a serial that was given twice", {}, {
     audit: [DISPATCH, { ...DISPATCH, seq: 4 }, START, END],
   }],
+  ["I5", "a revoked token that is accepted", {
+    revoked: [{ id: "tok_1", accepted: "a dispatch" }],
+  }, {}],
   ["I6", "a run without an end", {}, { audit: [DISPATCH, START] }],
   ["I6", "a run with two ends", {}, { audit: [DISPATCH, START, END, { ...END, seq: 4 }] }],
   ["I6", "a run whose start is not on record", {}, { audit: [DISPATCH] }],

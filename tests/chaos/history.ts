@@ -30,11 +30,19 @@ export interface WriteFact {
   readonly acknowledged: boolean;
 }
 
+/** A token that was revoked more than a minute ago was tried. */
+export interface RevokedFact {
+  readonly id: string;
+  /** What took it all the same. */
+  readonly accepted: string | undefined;
+}
+
 export interface History {
   readonly runs: RunFact[];
   readonly sessions: SessionFact[];
   readonly enrolls: EnrollFact[];
   readonly writes: WriteFact[];
+  readonly revoked: RevokedFact[];
   /** Of the certificates that clients were given. */
   readonly serials: string[];
   /** How long each call took that failed, in ms, with what it failed. */
@@ -46,6 +54,7 @@ export const emptyHistory = (): History => ({
   sessions: [],
   enrolls: [],
   writes: [],
+  revoked: [],
   serials: [],
   failures: [],
 });

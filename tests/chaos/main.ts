@@ -30,13 +30,23 @@ for (const nemesis of wanted) {
   const report = await runRounds(nemesis, { rounds }, (round) => {
     if (progress) say(`\r${nemesis.name} ${round}/${rounds} `);
   });
-  const { runs, outcomes, acknowledged, failures, slowestFailure, slowestHeal, violations } =
-    report;
+  const {
+    runs,
+    outcomes,
+    acknowledged,
+    revoked,
+    failures,
+    slowestFailure,
+    slowestHeal,
+    violations,
+  } = report;
   const seconds = Math.round((performance.now() - startedAt) / 1000);
   say(
     `${progress ? "\r" : ""}${violations.length === 0 ? "held " : "BROKE"} ` +
       `${nemesis.name.padEnd(14)} (${nemesis.cases}) ${report.rounds} rounds in ${seconds} s: ` +
-      `${runs} runs ${JSON.stringify(outcomes)}, ${acknowledged} acknowledged, ` +
+      `${runs} runs ${
+        JSON.stringify(outcomes)
+      }, ${acknowledged} acknowledged, ${revoked} revoked tried, ` +
       `failed ${JSON.stringify(failures)} (slowest ${Math.round(slowestFailure)} ms), ` +
       `whole again within ${Math.round(slowestHeal)} ms\n`,
   );

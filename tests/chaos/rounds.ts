@@ -7,6 +7,7 @@ import { emptyHistory, type Found } from "./history.ts";
 import { startLoad } from "./load.ts";
 import { isTold, look } from "./look.ts";
 import type { Nemesis } from "./nemeses.ts";
+import { accepted, isRipe, type RevokedToken, revokeOne } from "./revoked.ts";
 import { type ChaosOptions, startChaosWorld } from "./world.ts";
 
 export interface Report {
@@ -15,6 +16,8 @@ export interface Report {
   /** Of the runs, by how they ended. */
   readonly outcomes: Readonly<Record<string, number>>;
   readonly acknowledged: number;
+  /** Tokens that were tried a minute after they were revoked. */
+  readonly revoked: number;
   /** Of the calls that failed, by their code. */
   readonly failures: Readonly<Record<string, number>>;
   /** The longest that a call took which failed, in ms. */
@@ -37,8 +40,14 @@ export async function runRounds(
   await using world = await startChaosWorld({ ...options, ...nemesis.options });
   const history = emptyHistory(), audit: AuditRecord[] = [];
   let slowestHeal = 0, violations: readonly Violation[] = [];
-  let round = 0;
+  let round = 0, revoked: RevokedToken[] = [];
   for (; round < rounds && violations.length === 0; round++) {
+    revoked.push(await revokeOne(world, `round-${round}`));
+    const ripe = revoked.filter(isRipe);
+    for (const token of ripe) {
+      history.revoked.push({ id: token.id, accepted: await accepted(world, token) });
+    }
+    revoked = revoked.filter((token) => !ripe.includes(token));
     {
       await using load = startLoad(world, history, round);
       await systemClock.sleep(100 + 500 * Math.random());
@@ -68,6 +77,7 @@ export async function runRounds(
     acknowledged: history.serials.length +
       history.writes.filter((write) => write.acknowledged).length +
       history.enrolls.length,
+    revoked: history.revoked.length,
     failures: count(history.failures.map(({ code }) => code)),
     slowestFailure: Math.max(0, ...history.failures.map(({ ms }) => ms)),
     slowestHeal,
