@@ -29,6 +29,7 @@ import { createObserver } from "./observe.ts";
 import { loadOperationsKey, openOperations, operationsKeyPlace } from "./operations.ts";
 import { createRateLimit } from "./rate_limit.ts";
 import { createRevocationLists } from "./revocation_lists.ts";
+import { running } from "./running.ts";
 import { createSerials } from "./serials.ts";
 import type { ControlSettings } from "./settings.ts";
 import { readTlsPair } from "./tls_pair.ts";
@@ -258,18 +259,6 @@ async function startTracing({ tracing }: ControlSettings): Promise<Tracing | und
 
 /** Writes held times every few seconds; disposing it ends that. The store writes the last ones itself. */
 const flushing = (held: Held): AsyncDisposable => running((signal) => flushAgain(held, signal));
-
-/** A loop that goes on until it is disposed, which waits for its end. */
-function running(loop: (signal: AbortSignal) => Promise<void>): AsyncDisposable {
-  const ending = new AbortController();
-  const done = loop(ending.signal);
-  return {
-    async [Symbol.asyncDispose]() {
-      ending.abort();
-      await done;
-    },
-  };
-}
 
 interface Held {
   readonly store: Store;

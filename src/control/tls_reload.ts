@@ -8,6 +8,7 @@ import type { Clock } from "../clock.ts";
 import { toOpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
 import type { TlsPair } from "./http_server.ts";
+import { running } from "./running.ts";
 import { readTlsPair, type TlsFiles } from "./tls_pair.ts";
 
 export interface TlsReloadOptions {
@@ -22,14 +23,7 @@ const LOOK_MS = 5000;
 
 /** Disposing it ends the looking. A pair that is broken, or half renewed, leaves the one in use; the log says so once. */
 export function reloadTls(files: TlsFiles, options: TlsReloadOptions): AsyncDisposable {
-  const ending = new AbortController();
-  const done = lookAgain(files, options, ending.signal);
-  return {
-    async [Symbol.asyncDispose]() {
-      ending.abort();
-      await done;
-    },
-  };
+  return running((signal) => lookAgain(files, options, signal));
 }
 
 async function lookAgain(

@@ -6,7 +6,7 @@ import { listRevoked, ofOthers } from "./revocation_rows.ts";
 import type { HeldTimes } from "./held_times.ts";
 import type { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
-import { insertUserToken, readUserTokens, revokeUserToken, toRule } from "./user_tokens.ts";
+import { insertUserToken, readUserTokens, revokeUserTokens, toRule } from "./user_tokens.ts";
 import {
   ensureAdmin,
   insertRule,
@@ -137,7 +137,7 @@ export function accessMethods(
     revokeUserToken: (accountId, tokenId, change, audit) =>
       evenUnrecorded((tx, append) =>
         keepingAdmin(tx, { accountId, ...change }, async () => {
-          const tokens = await revokeUserToken(tx, accountId, tokenId, change);
+          const tokens = await revokeUserTokens(tx, accountId, [tokenId], change);
           if (tokens.length === 0) return false;
           const ended = tokens.map((id) => ({ kind: "token", id }) as const);
           await listRevoked(tx, accountId, ended, {

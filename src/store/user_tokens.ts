@@ -99,29 +99,6 @@ export async function readUserTokens(
   }));
 }
 
-/**
- * The token is good no more. Returns the ids of the user tokens that went, itself first; empty where it is
- * unknown or over already.
- */
-export async function revokeUserToken(
-  tx: Tx,
-  accountId: string,
-  tokenId: string,
-  options: RevokeOptions,
-): Promise<readonly string[]> {
-  return await revoke(tx, accountId, [tokenId], options);
-}
-
-/** Of several, as of one. */
-export async function revokeUserTokens(
-  tx: Tx,
-  accountId: string,
-  tokenIds: readonly string[],
-  options: RevokeOptions,
-): Promise<readonly string[]> {
-  return await revoke(tx, accountId, tokenIds, options);
-}
-
 /** All tokens of the user. */
 export async function revokeTokensOf(
   tx: Tx,
@@ -131,18 +108,22 @@ export async function revokeTokensOf(
 ): Promise<readonly string[]> {
   const rows = await tx.selectFrom("user_tokens").select("id").where("account_id", "=", accountId)
     .where("user_id", "=", userId).execute();
-  return await revoke(tx, accountId, rows.map(({ id }) => id), options);
+  return await revokeUserTokens(tx, accountId, rows.map(({ id }) => id), options);
 }
 
 /** Within what an `in` takes on every database. */
 const STEP = 500;
 
-async function revoke(
+/**
+ * The tokens are good no more. Returns the ids of the user tokens that went, the named ones first; empty where
+ * they are unknown or over already.
+ */
+export async function revokeUserTokens(
   tx: Tx,
   accountId: string,
   first: readonly string[],
   { now, keepMade }: RevokeOptions,
-): Promise<string[]> {
+): Promise<readonly string[]> {
   const revoked: string[] = [], seen = new Set(first);
   for (const waiting = [...first]; waiting.length > 0;) {
     const ids = waiting.splice(0, STEP);
