@@ -11,6 +11,7 @@ import { type Arrival, readArrival } from "./forwarded.ts";
 import { isAllowedHost, isFromForeignPage } from "./host_policy.ts";
 import { TooMany } from "./rate_limit.ts";
 import { readJsonBody } from "./request_body.ts";
+import { asOneCall } from "../store/call_deadline.ts";
 import type { Caller, ContentType, Control, ControlRequest, Route } from "./route.ts";
 import { ROUTES } from "./routes/table.ts";
 
@@ -30,7 +31,9 @@ export function createApp(control: Control, routes: readonly Route[] = ROUTES): 
         requireAllowedHosts(arrival, control, route);
         requireSecureWay(arrival, control, route);
         requireOwnPage(c, arrival, control);
-        const { status, body } = await route.answer(controlRequest(c, arrival), control);
+        const { status, body } = await asOneCall(() =>
+          route.answer(controlRequest(c, arrival), control)
+        );
         const declared = route.answers[status];
         const type = typeof declared === "string" ? declared : undefined;
         return respond(c, arrival, { status, body, type });

@@ -4,9 +4,10 @@
  * signed and sent elsewhere tell. A record is written in the transaction of the change that it tells of.
  */
 import { createHash } from "node:crypto";
-import { sql, type Transaction } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import { OpenboxError } from "../errors.ts";
-import { isPostgres, lock } from "./lock.ts";
+import { forRows } from "./for_rows.ts";
+import { lock } from "./lock.ts";
 import { isOfTransaction } from "./postgres_errors.ts";
 import type { Tables } from "./tables.ts";
 
@@ -168,25 +169,47 @@ async function append(
     hash = auditHash(hash, row);
     return { ...row, hash };
   });
-  if (isPostgres(tx)) await insertAtOnce(tx, rows);
-  else for (const row of rows) await tx.insertInto("audit").values(row).execute();
+  await forRows(
+    tx,
+    COLUMNS,
+    rows,
+    ({ value, rows }) =>
+      sql`insert into audit (${sql.join(NAMES.map((name) => sql.ref(name)))})
+        select ${sql.join(NAMES.map(value))} ${rows("from")}`,
+  );
 }
 
-/** One statement, of one text however many they are: the server may be many milliseconds away. */
-async function insertAtOnce(tx: Transaction<Tables>, rows: readonly AuditRow[]): Promise<void> {
-  await sql`insert into audit select seq, account_id, at, uptime_ms, process, action, outcome, actor,
-      token_id, source, request_id, subject, detail, hash
-    from json_to_recordset(cast(cast(${JSON.stringify(rows)} as text) as json)) as entry(
-      seq bigint, account_id text, at bigint, uptime_ms bigint, process text, action text,
-      outcome text, actor text, token_id text, source text, request_id text, subject text,
-      detail text, hash text)`.execute(tx);
-}
+const COLUMNS = {
+  seq: "bigint",
+  account_id: "text",
+  at: "bigint",
+  uptime_ms: "bigint",
+  process: "text",
+  action: "text",
+  outcome: "text",
+  actor: "text",
+  token_id: "text",
+  source: "text",
+  request_id: "text",
+  subject: "text",
+  detail: "text",
+  hash: "text",
+} as const satisfies Record<keyof AuditRow, "text" | "bigint">;
+const NAMES = Object.keys(COLUMNS) as (keyof AuditRow)[];
 
 export async function readHead(tx: Transaction<Tables>): Promise<AuditHead> {
   const last = await tx.selectFrom("audit").select(["seq", "hash"]).orderBy("seq", "desc").limit(1)
     .executeTakeFirst();
   return last ? { seq: last.seq, hash: last.hash } : EMPTY_CHAIN;
 }
+
+/** The records behind a number, in their order, of all accounts. */
+export const auditPage = (
+  db: Kysely<Tables>,
+  after: number,
+  limit: number,
+): Promise<readonly AuditRow[]> =>
+  db.selectFrom("audit").selectAll().where("seq", ">", after).orderBy("seq").limit(limit).execute();
 
 export function auditRecord(row: AuditRow): AuditRecord {
   return {

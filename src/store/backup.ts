@@ -8,6 +8,7 @@ import { type Kysely, sql, type Transaction } from "kysely";
 import * as v from "valibot";
 import { toBase64 } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
+import { auditPage } from "./audit.ts";
 import type { Tables } from "./tables.ts";
 
 /** The tables in the order in which their rows can be put in, with what orders the rows of each. */
@@ -92,8 +93,7 @@ async function* pages(reader: Kysely<Tables>, table: TableName): AsyncGenerator<
 /** The one table that grows without end: by its number, not by counting from the start. */
 async function* auditPages(reader: Kysely<Tables>): AsyncGenerator<readonly Row[]> {
   for (let after = 0;;) {
-    const page = await reader.selectFrom("audit").selectAll().where("seq", ">", after)
-      .orderBy("seq").limit(PAGE).execute();
+    const page = await auditPage(reader, after, PAGE);
     if (page.length > 0) yield page;
     if (page.length < PAGE) return;
     after = page.at(-1)!.seq;

@@ -12,7 +12,7 @@ type Column = "text" | "bigint";
 export interface Given<Name extends string> {
   /** The value of a column of the row that it is about. */
   value(name: Name): RawBuilder<unknown>;
-  /** Where the rows come from: after the `set` of an update, or the table of a delete. */
+  /** Where the rows come from: after the `set` of an update, the table of a delete, or what an insert selects. */
   rows(word: "from" | "using"): RawBuilder<unknown>;
 }
 

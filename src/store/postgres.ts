@@ -7,16 +7,16 @@ import { abortReason, deadline } from "../abort.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError } from "../errors.ts";
 import { log } from "../log.ts";
-import { untilThen } from "./call_deadline.ts";
+import { timed, untilThen } from "./call_deadline.ts";
 import { migrate } from "./migrations.ts";
 import {
   type ConnectOptions,
   connectPostgres,
   type PostgresConnection,
 } from "./postgres_connection.ts";
-import { CALL_MS, postgresDialect } from "./postgres_dialect.ts";
+import { postgresDialect } from "./postgres_dialect.ts";
 import { describeDsn, type PostgresDsn } from "./postgres_dsn.ts";
-import { refusalOf, sqlState, verdictOf } from "./postgres_errors.ts";
+import { refusalOf, sqlState, Unreachable, verdictOf } from "./postgres_errors.ts";
 import { createPostgresPool } from "./postgres_pool.ts";
 import { type Restored, restoreInto, type RestoreOptions } from "./restore.ts";
 import { createSqlStore } from "./sql_store.ts";
@@ -130,19 +130,20 @@ const MOST_TRIES = 10, LONGEST_TRY_PAUSE_MS = 100;
  * One call, within its time: what the server undid because of another call, or because the connection
  * ended, is done anew. A commit without an answer is not: it may have taken place.
  */
-async function attempt<T>(work: () => Promise<T>): Promise<T> {
-  const endsAt = performance.now() + CALL_MS;
-  for (let tries = 1;; tries++) {
-    try {
-      return await untilThen(endsAt, work);
-    } catch (error) {
-      const pause = LONGEST_TRY_PAUSE_MS * Math.random();
-      const late = performance.now() + pause >= endsAt;
-      if (late || tries === MOST_TRIES || verdictOf(error) === "final") throw error;
-      await new Promise((resolve) => setTimeout(resolve, pause));
+const attempt = <T>(work: () => Promise<T>): Promise<T> =>
+  timed(async (endsAt) => {
+    for (let tries = 1;; tries++) {
+      if (performance.now() >= endsAt) throw new Unreachable(new Error("No time is left for it"));
+      try {
+        return await untilThen(endsAt, work);
+      } catch (error) {
+        const pause = LONGEST_TRY_PAUSE_MS * Math.random();
+        const late = performance.now() + pause >= endsAt;
+        if (late || tries === MOST_TRIES || verdictOf(error) === "final") throw error;
+        await new Promise((resolve) => setTimeout(resolve, pause));
+      }
     }
-  }
-}
+  });
 
 async function migrateWhenThere(
   db: Kysely<Tables>,

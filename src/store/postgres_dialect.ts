@@ -14,12 +14,10 @@ import {
   type TransactionSettings,
 } from "kysely";
 import { OpenboxError } from "../errors.ts";
-import { callEndsAt } from "./call_deadline.ts";
+import { CALL_MS, callEndsAt } from "./call_deadline.ts";
 import { verdictOf } from "./postgres_errors.ts";
 import type { Lease, PostgresPool } from "./postgres_pool.ts";
 
-/** Of a call that nobody gave a deadline. */
-export const CALL_MS = 2500;
 /** The server gives up this long before we cut the connection: that costs only the transaction. */
 const MARGIN_MS = 250;
 

@@ -6,7 +6,7 @@
 import type { Kysely, Transaction } from "kysely";
 import { OpenboxError } from "../errors.ts";
 import { newProcessId } from "../ids.ts";
-import { appendAudit, type AuditEntry } from "./audit.ts";
+import { appendAudit, type AuditEntry, auditPage } from "./audit.ts";
 import { type BackupHead, insertBackup, type WholeBackup } from "./backup.ts";
 import { migrate, MIGRATIONS } from "./migrations.ts";
 import type { Tables } from "./tables.ts";
@@ -43,12 +43,7 @@ export async function restoreInto(db: Kysely<Tables>, options: RestoreOptions): 
   }
   await db.transaction().execute((tx) => insertBackup(tx, backup));
   await migrate(db, now);
-  const check = await verifyAudit(
-    (after, limit) =>
-      db.selectFrom("audit").selectAll().where("seq", ">", after).orderBy("seq").limit(limit)
-        .execute(),
-    {},
-  );
+  const check = await verifyAudit((after, limit) => auditPage(db, after, limit), {});
   const carried = await db.transaction().execute(async (tx) => {
     const kept = carry ? await carryOver(tx, carry) : 0;
     await skipSerials(tx, carry?.serialsEnd, now);

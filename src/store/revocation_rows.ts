@@ -28,6 +28,7 @@ const MOST_LISTED = 10_000;
 const MOST_OF_USER = 1000;
 /** Whoever stole a CA or an operations key writes any time of issue: nothing that names a time stands for these. */
 const LASTING = ["key", "cert"] as const;
+const isLasting = (kind: RevocationEntry["kind"]) => LASTING.some((one) => one === kind);
 /** Another control plane on this database may issue by a clock that is this much ahead. */
 const CLOCKS_MS = 60_000;
 
@@ -283,7 +284,7 @@ async function makeRoom(
     .select(({ fn }) => fn.countAll().as("listed"))
     .where("account_id", "=", accountId).where("kind", "not in", LASTING)
     .where("listed", "=", 1).executeTakeFirstOrThrow();
-  const more = entries.filter(({ kind }) => kind !== "key" && kind !== "cert").length;
+  const more = entries.filter(({ kind }) => !isLasting(kind)).length;
   if (more === 0 || Number(listed) + more <= MOST_LISTED) return;
   await tx.updateTable("revocations").set({ listed: 0 }).where("account_id", "=", accountId)
     .where("kind", "not in", LASTING).execute();

@@ -3,13 +3,22 @@
  * the rest is built as it is needed.
  */
 import { type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
+import { abortable, deadline } from "../abort.ts";
 import { equalBytes } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
 import { newAccountId, newProcessId } from "../ids.ts";
 import { accessMethods, type Append } from "./access_methods.ts";
 import { advanceSink, holdSink } from "./audit_sinks.ts";
-import { appendAudit, type AuditEntry, auditRecord, type AuditWriter, readHead } from "./audit.ts";
+import {
+  appendAudit,
+  type AuditEntry,
+  auditPage,
+  auditRecord,
+  type AuditWriter,
+  readHead,
+} from "./audit.ts";
 import { writeBackup } from "./backup.ts";
+import { outsideRequests, timed } from "./call_deadline.ts";
 import {
   changedMeanwhile,
   insertCaSteps,
@@ -118,6 +127,10 @@ export function createSqlStore(
       return done;
     }
   }
+
+  const gathered = gatherAudit((entries) =>
+    outsideRequests(() => transaction((tx) => appendAudit(tx, writer, entries)))
+  );
 
   async function flush(): Promise<void> {
     const write = (kind: HeldKind) => (times: readonly Held[]) =>
@@ -489,7 +502,13 @@ export function createSqlStore(
         await appendAudit(tx, writer, fresh.map(({ entry }) => ({ ...entry, accountId })));
       }),
 
-    recordAudit: gatherAudit((entries) => transaction((tx) => appendAudit(tx, writer, entries))),
+    // a record goes with others', behind still others; its caller waits for as long as his request may take
+    recordAudit: (entries) =>
+      timed(async (endsAt) => {
+        const late = () => asStoreError(new Error("the records before took all the time"));
+        using limit = deadline(endsAt - performance.now(), late);
+        await abortable(gathered(entries), limit.signal);
+      }),
 
     auditRecords: (accountId, query) =>
       single(async () => {
@@ -514,10 +533,7 @@ export function createSqlStore(
     async exportAudit(sink, { holder, limit, now }, deliver) {
       const after = await transaction((tx) => holdSink(tx, sink, { holder, now }));
       if (after === undefined) return false;
-      const rows = await single(() =>
-        db.selectFrom("audit").selectAll().where("seq", ">", after).orderBy("seq").limit(limit)
-          .execute()
-      );
+      const rows = await single(() => auditPage(db, after, limit));
       const last = rows.at(-1);
       if (!last) return false;
       await deliver(rows.map(auditRecord));
@@ -528,13 +544,8 @@ export function createSqlStore(
     auditHead: () => transaction(readHead),
 
     verifyAudit: (options) =>
-      verifyAudit(
-        (after, limit) =>
-          single(() =>
-            db.selectFrom("audit").selectAll().where("seq", ">", after).orderBy("seq").limit(limit)
-              .execute()
-          ),
-        options,
+      outsideRequests(() =>
+        verifyAudit((after, limit) => single(() => auditPage(db, after, limit)), options)
       ),
 
     async backup(head, write) {

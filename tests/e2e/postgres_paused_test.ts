@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { asOneCall } from "../../src/store/call_deadline.ts";
+import { ENTRY } from "../fixtures/audit_entry.ts";
 import { requireComponent } from "../fixtures/component.ts";
 import { startPostgres } from "../fixtures/postgres.ts";
 import { eventually } from "../fixtures/processes.ts";
@@ -44,6 +46,26 @@ Deno.test(
     const crowd = await received() - before;
     assert.ok(crowd <= MOST_CONNECTIONS + 8, `${crowd} connections`);
     await assertAllKept(server, database, load);
+  },
+);
+
+Deno.test(
+  "STO-11: what one request asks of a database that stands still takes the time of one call in all",
+  needs,
+  async () => {
+    await using server = await startPostgres();
+    const { world } = await startPostgresWorld(server);
+    await using _ = world;
+    const { store } = world, started = performance.now();
+    await asOneCall(async () => {
+      await store.auditHead();
+      server.signal("SIGSTOP");
+      const calls = [() => store.auditHead(), () => store.recordAudit([ENTRY]), () => store.ping()];
+      for (const call of calls) await assert.rejects(call(), { code: "database_unavailable" });
+    });
+    const took = performance.now() - started;
+    server.signal("SIGCONT");
+    assert.ok(took >= 2000 && took < 3000, `${took} ms`);
   },
 );
 

@@ -6,19 +6,10 @@ import { ControlError } from "../../../src/client/control_client.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { OpenboxError } from "../../../src/errors.ts";
 import { eventually } from "../../fixtures/processes.ts";
+import { RUN } from "../../fixtures/run_event.ts";
 
-const RUN = {
-  run_id: "run_1",
-  user_id: "usr_1",
-  serial: "7",
-  token_id: null,
-  session: null,
-  isolation: null,
-  login: null,
-  program: "x".repeat(64),
-  command_sha256: null,
-  command: "y".repeat(1000),
-};
+/** Long, so that a few fill a report. */
+const LONG_RUN = { ...RUN, program: "x".repeat(64), command: "y".repeat(1000) };
 
 /** A spool, and a control plane that answers as `answer` says; until `count` events are told or dropped. */
 async function report(
@@ -58,7 +49,7 @@ Deno.test("AUD-8: what could not be told is told later, each event once and in o
   let failures = 3;
   const calls = await report(
     async (spool) => {
-      for (let i = 0; i < 250; i++) await spool.start(RUN);
+      for (let i = 0; i < 250; i++) await spool.start(LONG_RUN);
     },
     () => {
       if (failures-- > 0) throw new OpenboxError("control_unreachable", "no answer");
@@ -73,7 +64,7 @@ Deno.test("AUD-5: an event that the control plane takes never holds up no other,
   const bad = (n: number) => n === 7;
   const calls = await report(
     async (spool) => {
-      for (let i = 0; i < 20; i++) await spool.start(RUN);
+      for (let i = 0; i < 20; i++) await spool.start(LONG_RUN);
     },
     ({ events }) => {
       if (!events.some(({ n }) => bad(n))) return;

@@ -2,19 +2,8 @@ import assert from "node:assert/strict";
 import { openRunSpool, type RunSpool } from "../../../src/agent/run_spool.ts";
 import type { RunEvent } from "../../../src/api/run_events.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { RUN } from "../../fixtures/run_event.ts";
 
-const RUN = {
-  run_id: "run_1",
-  user_id: "usr_1",
-  serial: "7",
-  token_id: null,
-  session: null,
-  isolation: null,
-  login: null,
-  program: "make",
-  command_sha256: null,
-  command: null,
-};
 const EXIT = {
   run_id: "run_1",
   user_id: "usr_1",
