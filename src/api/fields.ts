@@ -50,5 +50,13 @@ export const keyLine = v.pipe(
 export const os = v.picklist(["linux", "darwin"]);
 export const arch = v.picklist(["amd64", "arm64"]);
 
+/** The last that a `Date` can tell; in milliseconds it still is a whole number that every reader takes. */
+const LAST_SECONDS = 8.64e12;
+
 /** Epoch seconds. */
-export const seconds = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+export const seconds = v.pipe(
+  v.number(),
+  v.safeInteger(),
+  v.minValue(0),
+  v.maxValue(LAST_SECONDS),
+);

@@ -30,6 +30,19 @@ Deno.test("a beat makes a node online for 90 seconds, and tells the time", async
   assert.equal((await show(world, node)).online, false);
 });
 
+Deno.test("a time that no Date can tell is refused, so that a node cannot spoil the list of all", async () => {
+  await using world = await startWorld();
+  const node = await world.enroll();
+  const held = (issued: number) => ({ revocations_version: 1, revocations_issued_at: issued });
+  for (const late of [8.64e12 + 1, Number.MAX_SAFE_INTEGER]) {
+    assertRefused(await beat(world, node, held(late)), 400, "bad_request");
+  }
+  assert.equal((await beat(world, node, held(8.64e12))).status, 200);
+  await world.store.flush();
+  const { status, body } = await world.call("GET", "/v1/nodes", { token: world.token });
+  assert.deepEqual([status, body.nodes.length], [200, 1]);
+});
+
 Deno.test("ENR-6: a beat that is refused changes nothing, and only the refusal is told", async () => {
   const clock = new FakeClock(), writes: string[] = [];
   const store = watched(await openSqliteStore(IN_MEMORY, { clock }), writes);
