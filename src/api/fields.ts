@@ -1,5 +1,6 @@
 /** The fields that several resources share, and the limits on them. */
 import * as v from "valibot";
+import { isNodeId } from "../ids.ts";
 import { NAME } from "../names.ts";
 
 /** A node's name, a session's or a tag: never empty, never beginning like a flag, nothing a shell or a page would read. */
@@ -15,7 +16,7 @@ export const nameText = (what: string) =>
 /** A node's: never one that looks like an id, since rules and targets take either. */
 export const nodeName = v.pipe(
   nameText("name"),
-  v.check((name) => !/^node_[0-9a-f]{16}$/.test(name), "invalid name: it looks like a node's id"),
+  v.check((name) => !isNodeId(name), "invalid name: it looks like a node's id"),
 );
 
 /** The user's name for a session, in the one form that no reader folds or splits. */
