@@ -1,5 +1,6 @@
 /** The agent as one thing that runs: composed here, and ended in the reverse order. */
 import { hostname } from "node:os";
+import type { AbortOptions } from "../abort.ts";
 import { utf8 } from "../bytes.ts";
 import type { VerifiedUser } from "../ca/verifier.ts";
 import { createControlClient } from "../client/control_client.ts";
@@ -19,6 +20,7 @@ import { parseAddress } from "../transport/address.ts";
 import { tcpTransport } from "../transport/tcp.ts";
 import type { Transport } from "../transport/transport.ts";
 import { VERSION } from "../version.ts";
+import { takeSupervisor } from "../supervisor.ts";
 import { findAddress } from "./address.ts";
 import { authenticate } from "./connection.ts";
 import { descriptorLimit } from "./descriptor_limit.ts";
@@ -41,6 +43,7 @@ import { openRunSpool } from "./run_spool.ts";
 import { acceptEnv, acceptSubsystem } from "./run_request.ts";
 import { sessionFiles } from "./session_files.ts";
 import { createSshLog } from "./ssh_log.ts";
+import { answers } from "./answers.ts";
 import { AGENT_PORT, type AgentSettings } from "./settings.ts";
 import { readNodeState, writeNodeState } from "./state.ts";
 
@@ -60,6 +63,8 @@ export interface RunningAgent extends AsyncDisposable {
   /** Rejects with `node_deleted` once the control plane says so; settles else only by disposal. */
   readonly ended: Promise<void>;
   readonly connections: SshServer<VerifiedUser>["connections"];
+  /** Rejects where its own port answers nothing before the signal aborts. */
+  answers(options: Required<AbortOptions>): Promise<void>;
 }
 
 export async function startAgent(
@@ -171,6 +176,8 @@ export async function startAgent(
     get connections() {
       return ssh.connections;
     },
+    answers: (options) =>
+      answers({ addr: door.addr, transport: overrides.transport ?? tcpTransport }, options),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
@@ -178,6 +185,7 @@ export async function startAgent(
 /** Runs until the host's signal. Throws `node_deleted` once this machine is no node any more. */
 export async function runAgent(settings: AgentSettings, host: Host): Promise<void> {
   await using _log = await startLog(host);
+  const supervisor = takeSupervisor(host, { directory: settings.agentDir });
   Deno.umask(0o077);
   for (const warning of settings.warnings) log("agent").warn(warning);
   const stopped = new AbortController();
@@ -189,6 +197,7 @@ export async function runAgent(settings: AgentSettings, host: Host): Promise<voi
       `openbox ${VERSION} agent, node ${agent.name} (${agent.nodeId}), listening on ${agent.addr}\n`,
     ),
   );
+  await using _supervised = await supervisor.ready((options) => agent.answers(options));
   if (host.signal.aborted) stop();
   host.signal.addEventListener("abort", stop, { once: true });
   const asked = new Promise<void>((resolve) => {

@@ -39,6 +39,8 @@ export type Place =
   | { readonly kind: "given"; readonly path: string };
 
 export interface ControlSettings {
+  /** Its home; undefined where it has none. */
+  readonly home: string | undefined;
   readonly listen: ListenAddress;
   /** What others use, without a slash at its end; undefined: as they got here. */
   readonly publicUrl: string | undefined;
@@ -114,6 +116,7 @@ export function readControlSettings(flags: ControlFlags, host: Host): ControlSet
   const database = readDatabase(flags.db, host);
   const ca = readCa(flags.ca, database, host), operationsKey = readOperationsKey(ca, host);
   return {
+    home: isHomeless(host) ? undefined : homePaths(host).home,
     listen,
     publicUrl,
     database,

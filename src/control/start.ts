@@ -1,5 +1,6 @@
 /** The control plane as one thing that runs: composed here, and ended in the reverse order. */
 import { networkInterfaces } from "node:os";
+import type { AbortOptions } from "../abort.ts";
 import { utf8 } from "../bytes.ts";
 import { isInsecure, parseServerUrl } from "../client/server_url.ts";
 import type { Clock } from "../clock.ts";
@@ -13,10 +14,12 @@ import { quoteWord } from "../shell_word.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import type { AuditHead } from "../store/audit.ts";
 import type { Store } from "../store/store.ts";
+import { takeSupervisor } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
 import { signStatement } from "../ca/operations.ts";
 import { exportAudit } from "./audit_export.ts";
 import { keepHead, readKeptHead, requireKeptHead } from "./kept_head.ts";
+import { answers } from "./answers.ts";
 import { createApp } from "./app.ts";
 import { createDoor } from "./door.ts";
 import { bootstrap, bySystem, type FirstToken, newToken, USER_TOKEN_MS } from "./bootstrap.ts";
@@ -50,6 +53,8 @@ export interface RunningControl extends AsyncDisposable {
   readonly caFingerprint: string;
   readonly caLocked: boolean;
   readonly firstToken: FirstToken;
+  /** Rejects where its own port answers nothing before the signal aborts. */
+  answers(options: Required<AbortOptions>): Promise<void>;
 }
 
 const FLUSH_MS = 5000;
@@ -173,6 +178,8 @@ export async function startControl(
     caFingerprint,
     caLocked: locked,
     firstToken: first.first,
+    answers: (options) =>
+      answers({ address: { host: address, port }, tls: tls !== undefined }, options),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
@@ -213,6 +220,7 @@ export async function runControl(settings: ControlSettings, host: Host): Promise
     return await printNewToken(settings.newToken, settings, host);
   }
   await using _log = await startLog(host);
+  const supervisor = takeSupervisor(host, { directory: settings.home });
   if (!settings.tls && settings.insecureHttp && !settings.listen.loopback) {
     log("control").warn(
       "plain HTTP to other machines: whoever is on the network can read the tokens",
@@ -220,6 +228,7 @@ export async function runControl(settings: ControlSettings, host: Host): Promise
   }
   await using control = await startControl(settings, host);
   await host.stdout.write(utf8(startLines(control)));
+  await using _supervised = await supervisor.ready((options) => control.answers(options));
   if (!host.signal.aborted) {
     await new Promise((resolve) => host.signal.addEventListener("abort", resolve, { once: true }));
   }
