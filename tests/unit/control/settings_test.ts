@@ -16,6 +16,7 @@ const refuses = (code: string, text: RegExp, flags: ControlFlags, env?: Record<s
 
 Deno.test("nothing said: loopback, plain, and files in the home", () => {
   assert.deepEqual(read({}), {
+    home: "/home/me/.openbox",
     auditHead: "/home/me/.openbox/control/audit_head.json",
     auditSyslog: undefined,
     listen: { hostname: "127.0.0.1", port: 8080, loopback: true },
@@ -208,6 +209,7 @@ Deno.test("half of a TLS pair, a bad URL and a bad limit are refused", () => {
 Deno.test("CFG-9: without a home everything can be given, and what is missing is named", () => {
   const env = { OPENBOX_DB: "/db", OPENBOX_CA_KEY: "pem" };
   const homeless = (env: Record<string, string>) => readControlSettings({}, fakeHost({ env }));
+  assert.equal(homeless(env).home, undefined);
   assert.deepEqual(homeless(env).bootstrap, { kind: "make", file: undefined, print: false });
   assert.throws(() => homeless({ OPENBOX_CA_KEY: "pem" }), /OPENBOX_HOME/);
 });
