@@ -22,6 +22,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   ca: ["ssh"],
   session: ["isolation"],
   client: ["api", "ca", "isolation/spec.ts", "ssh", "transport"],
+  release: ["ssh"],
   control: [
     "access",
     "api",
@@ -44,6 +45,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
       "home",
       "ipc",
       "isolation",
+      "release",
       "session",
       "ssh",
       "store",

@@ -46,6 +46,7 @@ export const CODES = {
   ca_changed: [409, NOT_ALLOWED],
   host_key_mismatch: [502, NOT_ALLOWED],
   host_cert_expired: [502, NOT_ALLOWED],
+  signature_invalid: [502, NOT_ALLOWED],
   cert_refused: [403, NOT_ALLOWED],
   cert_expired: [403, NOT_ALLOWED],
   cert_too_long: [403, NOT_ALLOWED],

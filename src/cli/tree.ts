@@ -11,6 +11,7 @@ import { argument, JSON_FLAG, type JsonFlags, listFlag, switchFlag, textFlag } f
 import { nodeNames, sessionNames, tagNames } from "./propose.ts";
 import { RUN_FLAGS } from "./run_flags.ts";
 import { can, revoke, rule, token, user } from "./tree_access.ts";
+import { upgrade } from "./tree_install.ts";
 import { audit, backup, ca, caKeygen, restore } from "./tree_upkeep.ts";
 
 const node = () => argument("NODE", "Its id, or its name", { proposeCompletions: nodeNames });
@@ -322,6 +323,7 @@ export const root = buildRouteMap<string, Context>({
     ca,
     caKeygen,
     completion,
+    upgrade,
     version,
   },
   docs: {

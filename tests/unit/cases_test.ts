@@ -11,6 +11,7 @@ const CASES: Readonly<Record<string, string>> = {
   EXE: "1 2 3 5 6 7 9 10 11 13 14 15",
   STO: "1 2 3 4 6 7 8 9 10 11 12 13 15 16 17",
   CFG: "1 2 3 4 6 7 8 9",
+  INS: "1 2 4 5 6 11",
   AUD: "2 3 4 5 7 8 9 10",
   CLK: "1 2 4 5 6",
   NET: "1 2 3 4 5 6 8 9",
