@@ -65,18 +65,22 @@ function processHost(): Host {
 }
 
 /**
- * What our parent had us ignore: nohup the hang-up, a shell the interrupts of a background job. Where
- * it cannot be read (macOS, narrow permissions) nothing counts as ignored.
+ * What our parent had us ignore: nohup the hang-up, a shell the interrupts of a background job. The
+ * launcher tells it; without one it is looked for, and where it cannot be read nothing counts as ignored.
  */
 function ignoredSignals(): ReadonlySet<HostSignal> {
   const names = Object.keys(SIGNAL_NUMBER) as HostSignal[];
   try {
-    const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(Deno.readTextFileSync("/proc/self/status"));
-    const bits = BigInt(`0x${mask?.[1] ?? "0"}`);
+    const bits = BigInt(Deno.env.get("OPENBOX_IGNORED_SIGNALS") ?? readIgnoredSignals());
     return new Set(names.filter((name) => bits >> BigInt(SIGNAL_NUMBER[name] - 1) & 1n));
   } catch {
     return new Set();
   }
+}
+
+function readIgnoredSignals(): string {
+  const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(Deno.readTextFileSync("/proc/self/status"));
+  return `0x${mask?.[1] ?? "0"}`;
 }
 
 const input: Input = {

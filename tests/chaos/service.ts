@@ -1,5 +1,5 @@
 /** A part of openbox as a process that a round kills, stops and starts again, in its home and with its ports as before. */
-import { DENO_RUN } from "../fixtures/fleet.ts";
+import { OPENBOX } from "../fixtures/openbox.ts";
 
 export interface Service extends AsyncDisposable {
   /** Of the process that runs now. */
@@ -32,8 +32,9 @@ export function startService(
       return child.pid;
     },
     start() {
-      child = new Deno.Command(Deno.execPath(), {
-        args: [...DENO_RUN, ...args],
+      const [program, ...before] = OPENBOX;
+      child = new Deno.Command(program, {
+        args: [...before, ...args],
         clearEnv: true,
         env: { ...env },
         stdin: "null",

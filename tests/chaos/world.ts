@@ -9,7 +9,7 @@ import { newUserToken } from "../../src/ids.ts";
 import { Secret } from "../../src/secret.ts";
 import { parseAuthorizedLine } from "../../src/ssh/key.ts";
 import { LIBFAKETIME } from "../fixtures/component.ts";
-import { baseEnv } from "../fixtures/fleet.ts";
+import { baseEnv } from "../fixtures/base_env.ts";
 import { freePort } from "../fixtures/port.ts";
 import { type PostgresServer, startPostgres } from "../fixtures/postgres.ts";
 import { eventually } from "../fixtures/processes.ts";

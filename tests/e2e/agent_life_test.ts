@@ -1,17 +1,13 @@
 /** The agent as a process: how it ends, how it starts again, and what it bears. */
 import assert from "node:assert/strict";
-import { DENO_RUN, type Fleet, startFleet, step } from "../fixtures/fleet.ts";
+import { type Fleet, startFleet, step } from "../fixtures/fleet.ts";
+import { openboxCommand } from "../fixtures/openbox.ts";
 import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
 
 /** Starts an agent in a home that has one; resolves when it has ended, unless it serves. */
 function agentIn(home: string, fleet: Fleet, env: Record<string, string> = {}) {
-  return new Deno.Command(Deno.execPath(), {
-    args: [...DENO_RUN, "agent"],
-    clearEnv: true,
+  return openboxCommand(["agent"], {
     env: { ...fleet.env, OPENBOX_AGENT_ADDR: "127.0.0.1:0", ...env, OPENBOX_HOME: home },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
   });
 }
 

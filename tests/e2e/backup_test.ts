@@ -1,7 +1,7 @@
 /** A control plane is backed up while it runs, its machine is lost, and another one takes its place. */
 import assert from "node:assert/strict";
 import { text } from "../../src/bytes.ts";
-import { baseEnv, DENO_RUN } from "../fixtures/fleet.ts";
+import { openboxCommand } from "../fixtures/openbox.ts";
 import { freePort } from "../fixtures/port.ts";
 import { bootstrapToken, startControl, temporaryHome } from "./control_process.ts";
 
@@ -12,13 +12,9 @@ Deno.test("STO-8: from a backup a lost control plane comes back with its users, 
   await Deno.writeTextFile(`${root}/passphrase`, "correct horse battery\n", { mode: 0o600 });
   const env = { OPENBOX_ADDR: `127.0.0.1:${freePort()}` };
   const openbox = async (args: readonly string[], of: string, stdin = "null") => {
-    const child = new Deno.Command(Deno.execPath(), {
-      args: [...DENO_RUN, ...args],
-      clearEnv: true,
-      env: { ...baseEnv(), OPENBOX_HOME: of },
+    const child = openboxCommand(args, {
+      env: { OPENBOX_HOME: of },
       stdin: stdin === "null" ? "null" : "piped",
-      stdout: "piped",
-      stderr: "piped",
     }).spawn();
     if (stdin !== "null") {
       await new Blob([stdin]).stream().pipeTo(child.stdin);

@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { text, utf8 } from "../../src/bytes.ts";
 import { requireComponent } from "../fixtures/component.ts";
-import { DENO_RUN, startFleet } from "../fixtures/fleet.ts";
+import { baseEnv } from "../fixtures/base_env.ts";
+import { startFleet } from "../fixtures/fleet.ts";
+import { OPENBOX, OPENBOX_LINE, openboxCommand } from "../fixtures/openbox.ts";
 import { openTerminal } from "../fixtures/terminal.ts";
 
 Deno.test("the CLI as a process", async (t) => {
@@ -76,13 +78,7 @@ Deno.test("SIGINT, SIGTERM and SIGHUP end a command that waits, with 130, 143 an
   using silent = silentControl();
   for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
     for (const args of [["nodes"], ["-t", "x", "--json", "ls"]]) {
-      const child = new Deno.Command(Deno.execPath(), {
-        args: [...DENO_RUN, ...args],
-        env: silent.env,
-        stdin: "null",
-        stdout: "piped",
-        stderr: "piped",
-      }).spawn();
+      const child = openboxCommand(args, { env: silent.env }).spawn();
       using _conn = await silent.accept();
       child.kill(signal);
       const { stdout, stderr, code: ended } = await child.output();
@@ -102,16 +98,9 @@ Deno.test({
   ...requireComponent("script"),
   async fn() {
     using silent = silentControl();
-    const line = `"$DENO" ${DENO_RUN.map((arg) => `'${arg}'`).join(" ")} nodes`;
-    // openTerminal hands nothing on: without these Deno finds no packages, and nobody calls
-    const [home, cache] = [Deno.env.get("HOME") ?? "/", Deno.env.get("DENO_DIR")];
-    const env = {
-      ...silent.env,
-      DENO: Deno.execPath(),
-      HOME: home,
-      ...(cache && { DENO_DIR: cache }),
-    };
-    await using terminal = openTerminal(line, env);
+    // openTerminal hands nothing on
+    const env = { ...baseEnv(), ...silent.env };
+    await using terminal = openTerminal(`${OPENBOX_LINE} nodes`, env);
     const conn = await silent.accept();
     await terminal.shows("openbox: waiting for http://127");
     await conn.read(new Uint8Array(4096));
@@ -127,7 +116,7 @@ Deno.test({
   async fn() {
     using silent = silentControl();
     const child = new Deno.Command("nohup", {
-      args: [Deno.execPath(), ...DENO_RUN, "nodes"],
+      args: [...OPENBOX, "nodes"],
       env: silent.env,
       stdin: "null",
       stdout: "piped",

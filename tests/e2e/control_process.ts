@@ -1,7 +1,7 @@
 /** `openbox control` as a process of its own, with the permissions that it is documented to need. */
+import { baseEnv } from "../fixtures/base_env.ts";
+import { LAUNCHER } from "../fixtures/openbox.ts";
 import { eventually } from "../fixtures/processes.ts";
-
-const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 
 export interface ControlProcess extends AsyncDisposable {
   readonly url: string;
@@ -18,8 +18,6 @@ export interface ControlOptions {
   readonly home: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Files outside the home that it may read. */
-  readonly read?: readonly string[];
   /** How many descriptors it may have. */
   readonly maxFiles?: number;
 }
@@ -68,20 +66,15 @@ export async function runControl(
   return { code, stdout: stdout(), stderr: stderr() };
 }
 
-function spawn({ home, args = [], env = {}, read = [], maxFiles }: ControlOptions) {
+function spawn({ home, args = [], env = {}, maxFiles }: ControlOptions) {
   const limit = maxFiles === undefined ? "" : `ulimit -n ${maxFiles}; `;
   const child = new Deno.Command("/bin/sh", {
     args: [
-      ...["-c", `${limit}exec "$0" "$@"`, Deno.execPath()],
-      ...["run", "--no-prompt", "--quiet", "--no-check", "--allow-net", "--allow-env"],
-      "--allow-sys=uid,networkInterfaces",
-      `--allow-read=${[home, ...read].join()}`,
-      `--allow-write=${home}`,
-      ...[MAIN, "control", ...args],
+      ...["-c", `${limit}exec "$0" "$@"`, LAUNCHER, "control", ...args],
     ],
     clearEnv: true,
     env: {
-      ...inherited(),
+      ...baseEnv(),
       OPENBOX_HOME: home,
       OPENBOX_ADDR: "127.0.0.1:0",
       ...env,
@@ -92,14 +85,6 @@ function spawn({ home, args = [], env = {}, read = [], maxFiles }: ControlOption
   }).spawn();
   const out = collect(child.stdout), err = collect(child.stderr);
   return { child, stdout: out.text, stderr: err.text, read: Promise.all([out.end, err.end]) };
-}
-
-function inherited(): Record<string, string> {
-  const names = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "TMPDIR"];
-  return Object.fromEntries(names.flatMap((name) => {
-    const value = Deno.env.get(name);
-    return value === undefined ? [] : [[name, value]];
-  }));
 }
 
 /** What comes is kept as text. */

@@ -146,7 +146,6 @@ Deno.test("TLS is served with the files given", async () => {
   await using control = await startControl({
     home: home.path,
     args: ["--tls-cert", `${FIXTURES}tls.crt`, "--tls-key", `${FIXTURES}tls.key`],
-    read: [FIXTURES],
   });
   assert.match(control.url, /^https:/);
   using client = Deno.createHttpClient({

@@ -2,17 +2,20 @@ import assert from "node:assert/strict";
 import { formatCaKeys, generateCaKeys } from "../../src/ca/keys.ts";
 import { newUserToken } from "../../src/ids.ts";
 import { requireComponent } from "../fixtures/component.ts";
+import { LAUNCHER } from "../fixtures/openbox.ts";
 import { freePort } from "../fixtures/port.ts";
 import { POSTGRES_PASSWORD, startPostgres } from "../fixtures/postgres.ts";
 import { eventually } from "../fixtures/processes.ts";
 import { runProgram, startProgram } from "./program.ts";
 
 const needs = requireComponent("initdb", "postgres");
-const SCRIPT = new URL("../../scripts/openbox", import.meta.url).pathname;
-
-const { PATH = "", HOME = "", DENO_DIR = `${HOME}/.cache/deno` } = Deno.env.toObject();
+const { PATH = "", HOME = "", DENO_DIR, OPENBOX_CACHE } = Deno.env.toObject();
 /** Where programs and packages are; no home, which must not be needed. */
-const BARE = { PATH, DENO_DIR };
+const BARE = {
+  PATH,
+  DENO_DIR: DENO_DIR ?? `${HOME}/.cache/deno`,
+  OPENBOX_CACHE: OPENBOX_CACHE ?? `${HOME}/.cache/openbox`,
+};
 
 /** Of a control plane without local state. */
 const stateless = (OPENBOX_DB: string) => ({
@@ -45,7 +48,7 @@ Deno.test(
       OPENBOX_ADDR: `127.0.0.1:${port}`,
       OPENBOX_BOOTSTRAP_TOKEN: token,
     };
-    await using control = startProgram(SCRIPT, ["control"], { env, cwd: folder });
+    await using control = startProgram(LAUNCHER, ["control"], { env, cwd: folder });
     const waiting = await eventually(
       "it answers",
       () => ask(`${url}/health`).catch(() => undefined),
@@ -70,16 +73,16 @@ Deno.test(
       ),
     )![1]!;
     const login = await runProgram(
-      SCRIPT,
+      LAUNCHER,
       ["login", "--server", url, "--ca-fingerprint", fingerprint],
       { env: cli, cwd: folder, stdin: `${token}\n` },
     );
     assert.equal(login.code, 0, login.stderr);
-    const nodes = await runProgram(SCRIPT, ["nodes", "--json"], { env: cli, cwd: folder });
+    const nodes = await runProgram(LAUNCHER, ["nodes", "--json"], { env: cli, cwd: folder });
     assert.equal(nodes.code, 0, nodes.stderr);
 
     // another one on the same database, while the first runs: a token for somebody locked out
-    const made = await runProgram(SCRIPT, ["control", "--new-token", "me"], { env, cwd: folder });
+    const made = await runProgram(LAUNCHER, ["control", "--new-token", "me"], { env, cwd: folder });
     assert.match(made.stdout, /^obx_[A-Za-z0-9]{40}\n$/, made.stderr);
     assert.equal((await ask(`${url}/v1/whoami`, made.stdout.trim())).status, 200);
 
@@ -97,7 +100,8 @@ Deno.test(
   needs,
   async () => {
     await using server = await startPostgres();
-    const run = (dsn: string) => runProgram(SCRIPT, ["control"], { env: stateless(dsn), cwd: "/" });
+    const run = (dsn: string) =>
+      runProgram(LAUNCHER, ["control"], { env: stateless(dsn), cwd: "/" });
     const dsn = server.dsn("postgres");
     const wrong = await run(dsn.replace(encodeURIComponent(POSTGRES_PASSWORD), "hunter2"));
     assert.equal(wrong.code, 2, wrong.stderr);
@@ -120,7 +124,7 @@ Deno.test(
     await using server = await startPostgres();
     const home = await Deno.makeTempDir();
     await using _ = { [Symbol.asyncDispose]: () => Deno.remove(home, { recursive: true }) };
-    const { code, stderr } = await runProgram(SCRIPT, ["control"], {
+    const { code, stderr } = await runProgram(LAUNCHER, ["control"], {
       env: {
         ...BARE,
         OPENBOX_HOME: home,
@@ -135,7 +139,7 @@ Deno.test(
 );
 
 Deno.test("STO-12: told to end while it waits for its database, it ends", needs, async () => {
-  await using control = startProgram(SCRIPT, ["control"], {
+  await using control = startProgram(LAUNCHER, ["control"], {
     env: stateless(`postgres://u:hunter2@127.0.0.1:${freePort()}/d`),
     cwd: "/",
   });
@@ -152,7 +156,7 @@ Deno.test(
   "a token for somebody locked out is not waited for when the database is away",
   needs,
   async () => {
-    const { code, stderr } = await runProgram(SCRIPT, ["control", "--new-token", "me"], {
+    const { code, stderr } = await runProgram(LAUNCHER, ["control", "--new-token", "me"], {
       env: stateless(`postgres://u:hunter2@127.0.0.1:${freePort()}/d`),
       cwd: "/",
     });

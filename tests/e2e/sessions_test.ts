@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { requireComponent } from "../fixtures/component.ts";
-import { DENO_RUN, type Fleet, startFleet, step } from "../fixtures/fleet.ts";
+import { type Fleet, startFleet, step } from "../fixtures/fleet.ts";
+import { openboxCommand } from "../fixtures/openbox.ts";
 import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
 
 /** What `--json` says last. */
@@ -171,11 +172,8 @@ Deno.test("sessions, end to end", requireComponent("mkfifo", "ps"), async (t) =>
       box!.kill("SIGKILL");
       await box!.ended;
       await eventually("nothing of it is left", () => !isAlive(pid!));
-      const agent = new Deno.Command(Deno.execPath(), {
-        args: [...DENO_RUN, "agent"],
-        clearEnv: true,
+      const agent = openboxCommand(["agent"], {
         env: { ...fleet.env, OPENBOX_HOME: box!.home, OPENBOX_AGENT_ADDR: "127.0.0.1:0" },
-        stdin: "null",
         stdout: "null",
         stderr: "null",
       }).spawn();

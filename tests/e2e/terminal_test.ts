@@ -1,7 +1,8 @@
 /** A login's shell on a terminal, and what is left of the terminal here: docs/fidelity.md RUN-20, RUN-21. */
 import assert from "node:assert/strict";
 import { requireComponent } from "../fixtures/component.ts";
-import { baseEnv, type Fleet, startFleet, step } from "../fixtures/fleet.ts";
+import { baseEnv } from "../fixtures/base_env.ts";
+import { type Fleet, startFleet, step } from "../fixtures/fleet.ts";
 import { eventually, isAlive, pidsIn } from "../fixtures/processes.ts";
 import { afterwards, around, openTerminal, prompted } from "../fixtures/terminal.ts";
 

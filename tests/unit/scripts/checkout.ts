@@ -3,7 +3,9 @@ const ROOT = new URL("../../../", import.meta.url).pathname;
 
 const FILES = [
   ...[".deno-version", "deno.lock", "tests/fixtures/components.txt"],
-  ...["lib.sh", "deno", "openbox", "test"].map((script) => `scripts/${script}`),
+  ...["lib.sh", "environment.sh", "permissions.sh", "deno", "openbox", "test"].map((script) =>
+    `scripts/${script}`
+  ),
 ];
 
 /** What every script needs of the system, as a PATH that holds nothing else. */

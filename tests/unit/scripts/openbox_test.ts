@@ -120,20 +120,66 @@ Deno.test("STO-16: the address of a Postgres is no path, and is not in Deno's ar
   }
 });
 
-Deno.test("the CLI writes only in its home and starts only stty, also where a command names a mode", async () => {
-  const { flags } = await call(["-t", "x", "control"], { env: { HOME: "/home/me" } });
-  assert.equal(value(flags, "--allow-write"), "/home/me/.openbox");
-  assert.equal(value(flags, "--allow-run"), "/bin/stty");
+Deno.test("a command on a node reads and writes openbox's home alone, also where a command names a mode", async () => {
   const env = { HOME: "/home/me" };
-  const made = await call(["token", "create", "--out", "/tmp/a b"], { env });
-  assert.equal(value(made.flags, "--allow-write"), "/home/me/.openbox,/tmp/a b");
-  const backup = await call(["backup", "--json", "/tmp/a b"], { env });
-  assert.equal(value(backup.flags, "--allow-write"), "/home/me/.openbox,/tmp/a b,/tmp/a b.partial");
-  const restore = await call(["restore", "--db=/data/box.db", "/tmp/x"], { env });
-  assert.equal(value(restore.flags, "--allow-write"), "/home/me/.openbox,/data");
-  const other = await call(["-t", "x", "token", "create", "--out=/etc/passwd"], { env });
-  assert.equal(value(other.flags, "--allow-write"), "/home/me/.openbox");
-  assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run$|ffi))/.test(flag)));
+  for (
+    const words of [["control"], ["token", "create", "--out=/etc/passwd"], ["--tls-ca", "/etc"]]
+  ) {
+    const { flags, args } = await call(["-t", "x", ...words], { env });
+    assert.equal(value(flags, "--allow-read"), "/home/me/.openbox");
+    assert.equal(value(flags, "--allow-write"), "/home/me/.openbox");
+    assert.match(value(flags, "--allow-run")!, /^\/bin\/stty,.*\/check out\/scripts\/openbox$/);
+    assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run$|read$|write$|ffi))/.test(flag)));
+    assert.deepEqual(args, ["-t", "x", ...words]);
+  }
+});
+
+Deno.test("a command of the CLI may read and write the files that its user names, and starts nothing", async () => {
+  const home = "/home/me/.openbox";
+  const cases: [string[], string, string][] = [
+    [["login", "--token-file", "/t/a b", "--tls-ca=/t/ca"], `${home},/t/a b,/t/ca`, home],
+    [["login", "--token-file", "-"], home, home],
+    [["token", "create", "--out", "/tmp/a b"], home, `${home},/tmp/a b`],
+    [["ca", "seal", "--passphrase-file=/t/p"], `${home},/t/p`, home],
+    [
+      ["backup", "--json", "/tmp/a b"],
+      `${home},/tmp/a b,/tmp/a b.partial`,
+      `${home},/tmp/a b,/tmp/a b.partial`,
+    ],
+    [["restore", "--db=/data/box.db", "/tmp/x"], `${home},/data,/tmp/x`, `${home},/data`],
+    [["backup", "new"], `${home},new,new.partial,/`, `${home},new,new.partial`],
+  ];
+  for (const [args, read, write] of cases) {
+    const { flags } = await call(args, { env: { HOME: "/home/me" }, cwd: "/" });
+    assert.equal(value(flags, "--allow-read"), read, args.join(" "));
+    assert.equal(value(flags, "--allow-write"), write, args.join(" "));
+    assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
+  }
+});
+
+Deno.test("the daemon has its home and its socket's folder, and starts nothing", async () => {
+  const { flags } = await call(["daemon"], {
+    env: { HOME: "/home/me", OPENBOX_DAEMON_SOCKET: "/run/x/openboxd.sock" },
+  });
+  assert.equal(value(flags, "--allow-read"), "/home/me/.openbox,/run/x");
+  assert.equal(value(flags, "--allow-write"), "/home/me/.openbox,/run/x");
+  assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
+});
+
+Deno.test("CFG-7: what would change Deno does not reach it, and the launcher names itself", async () => {
+  await using checkout = await createCheckout();
+  const tell = `env | sed -n 's/^\\(DENO\\|NODE\\|LD\\|OPENBOX\\)_/&/p' >&2;`;
+  await checkout.program("deno", FAKE_DENO.replace("\n*) printf", `\n*) ${tell} printf`));
+  await Deno.symlink("/usr/bin/env", `${checkout.bin}/env`);
+  const ran = await checkout.run("scripts/openbox", ["version"], {
+    env: { DENO_CERT: "/x", DENO_TLS_CA_STORE: "system", NODE_OPTIONS: "-r x", LD_PRELOAD: "" },
+  });
+  const names = ran.stderr.split("\n").slice(1, -1).map((line) => line.split("=")[0]).sort();
+  assert.deepEqual(names, [
+    ...["DENO_DIR", "DENO_NO_PACKAGE_JSON", "DENO_NO_UPDATE_CHECK"],
+    ...(Deno.build.os === "linux" ? ["OPENBOX_IGNORED_SIGNALS"] : []),
+    "OPENBOX_PROGRAM",
+  ]);
 });
 
 Deno.test("variables of the caller's environment are left as they are", async () => {
