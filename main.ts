@@ -55,6 +55,9 @@ function processHost(): Host {
       return value;
     },
     cwd: () => Deno.cwd(),
+    get program() {
+      return Deno.env.get("OPENBOX_PROGRAM") || undefined;
+    },
     onSignal(name, handler) {
       const entry = { name, handler };
       handlers.push(entry);

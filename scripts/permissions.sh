@@ -138,8 +138,13 @@ daemon)
   set -- --allow-net --allow-env --allow-sys=uid \
     --allow-read="$openbox_read" --allow-write="$openbox_write" "$openbox_main" "$@"
   ;;
-service | doctor | upgrade)
-  # systemctl, launchctl and the new executable, and their files all over the machine
+service | doctor)
+  # the manager of services, and files all over the machine
+  set -- --allow-net --allow-env --allow-sys --allow-run=systemctl,loginctl,launchctl \
+    --allow-read --allow-write "$openbox_main" "$@"
+  ;;
+upgrade)
+  # the new executable, wherever it is
   set -- --allow-net --allow-env --allow-sys --allow-run --allow-read --allow-write "$openbox_main" "$@"
   ;;
 login | token | ca | backup | restore)

@@ -14,6 +14,8 @@ export interface Host {
   /** As `env`, and removes it, so that no child of this process inherits a secret. */
   takeEnv(name: string): string | undefined;
   cwd(): string;
+  /** The executable that a shell would start again as this one; undefined where its launcher did not say. */
+  readonly program: string | undefined;
   /** Takes a signal away from `signal` until disposed; the newest handler wins. */
   onSignal(name: HostSignal, handler: () => void): Disposable;
 }

@@ -5,6 +5,7 @@ import { type EnrollToken, parseEnrollToken } from "../ca/enroll_proof.ts";
 import { parseServerUrl, type ServerUrl } from "../client/server_url.ts";
 import { OpenboxError } from "../errors.ts";
 import { homePaths } from "../home/paths.ts";
+import { readPrivateFile } from "../home/private_file.ts";
 import { readStdinText, readTextFile } from "../home/text_file.ts";
 import { type Host, isOn } from "../host.ts";
 import { type Address, isUnspecified, parseAddress } from "../transport/address.ts";
@@ -37,6 +38,8 @@ export interface AgentSettings {
   readonly rules: AgentRules;
   readonly server: ServerUrl | undefined;
   readonly enrollToken: EnrollToken | undefined;
+  /** Where it may have been left for one start. */
+  readonly enrollTokenPath: string;
   /** What to listen on. */
   readonly addr: Address | undefined;
   /** What to tell others. */
@@ -80,6 +83,7 @@ export async function readAgentSettings(flags: AgentFlags, host: Host): Promise<
       ? parseServerUrl(server, flags.server ? "--server" : "OPENBOX_SERVER")
       : undefined,
     enrollToken: await readToken(flags, host),
+    enrollTokenPath: homePaths(host).agentEnrollToken,
     addr: address(flags.addr, "--addr", "OPENBOX_AGENT_ADDR"),
     advertise,
     name: readName(text(flags.name, "OPENBOX_NAME")),
@@ -117,7 +121,9 @@ async function readToken(flags: AgentFlags, host: Host): Promise<EnrollToken | u
     ? ["--token-file", await readTextFile(flags.tokenFile, "the enrollment token")]
     : flags.token
     ? ["--token", flags.token]
-    : ["OPENBOX_ENROLL_TOKEN", host.env("OPENBOX_ENROLL_TOKEN")];
+    : host.env("OPENBOX_ENROLL_TOKEN")
+    ? ["OPENBOX_ENROLL_TOKEN", host.env("OPENBOX_ENROLL_TOKEN")]
+    : await readLeftToken(host);
   if (text === undefined) return undefined;
   const token = parseEnrollToken(text.trim());
   if (token) return token;
@@ -129,3 +135,10 @@ async function readToken(flags: AgentFlags, host: Host): Promise<EnrollToken | u
     { hint: "openbox node token, where you are logged in, makes one: enroll_….…" },
   );
 }
+
+/** By `openbox service install agent`, whose units are no place for a secret. */
+async function readLeftToken(host: Host): Promise<[string, string | undefined]> {
+  const path = homePaths(host).agentEnrollToken;
+  return [path, await readPrivateFile(path, { maxBytes: MAX_TOKEN_BYTES })];
+}
+const MAX_TOKEN_BYTES = 4096;

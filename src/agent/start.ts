@@ -192,6 +192,8 @@ export async function runAgent(settings: AgentSettings, host: Host): Promise<voi
   const stop = () => stopped.abort();
   using _quit = host.onSignal("SIGQUIT", stop); // a listener is there, so the default is not
   await using agent = await startAgent(settings, host);
+  // this machine is a node: a secret that is not needed lies nowhere
+  await Deno.remove(settings.enrollTokenPath).catch(() => {});
   await host.stdout.write(
     utf8(
       `openbox ${VERSION} agent, node ${agent.name} (${agent.nodeId}), listening on ${agent.addr}\n`,

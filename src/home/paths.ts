@@ -16,6 +16,8 @@ export interface HomePaths {
   readonly agentDir: string;
   readonly agentState: string;
   readonly agentRuns: string;
+  /** Left for the next start of the agent, which removes it. */
+  readonly agentEnrollToken: string;
   readonly agentRules: string;
   readonly agentSessions: string;
   readonly agentRevocations: string;
@@ -54,6 +56,9 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get agentState() {
       return at("agent/agent.json");
+    },
+    get agentEnrollToken() {
+      return at("agent/enroll_token");
     },
     get agentRules() {
       return at("agent/agent.toml");

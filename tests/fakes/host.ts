@@ -13,6 +13,7 @@ export interface FakeHostOptions {
   readonly stderrTerminal?: boolean;
   readonly columns?: number;
   readonly cwd?: string;
+  readonly program?: string;
   readonly clock?: Clock;
   readonly signal?: AbortSignal;
   /** Hears of what is written to stdout. */
@@ -95,6 +96,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
       return value;
     },
     cwd: () => options.cwd ?? "/",
+    program: options.program,
     onSignal(name, handler) {
       const entry: [HostSignal, () => void] = [name, handler];
       handlers.push(entry);

@@ -25,6 +25,7 @@ Deno.test("without flags and variables nothing is said", async () => {
     rules: parseAgentRules("", "/box/agent/agent.toml"),
     server: undefined,
     enrollToken: undefined,
+    enrollTokenPath: "/box/agent/enroll_token",
     addr: undefined,
     advertise: undefined,
     name: undefined,
@@ -87,6 +88,21 @@ Deno.test("the token also comes by a file and by stdin", async () => {
     assert.equal(formatEnrollToken(settings.enrollToken!).reveal(), given);
   }
   await Deno.remove(file);
+});
+
+Deno.test("a token that was left in the home is taken where no other is given, if it is private", async () => {
+  const left = token(), given = token(), home = await Deno.makeTempDir();
+  const env = { OPENBOX_HOME: home }, path = `${home}/agent/enroll_token`;
+  await Deno.mkdir(`${home}/agent`, { mode: 0o700 });
+  await Deno.writeTextFile(path, `${left}\n`, { mode: 0o600 });
+  const settings = await read({}, env);
+  assert.equal(settings.enrollTokenPath, path);
+  assert.equal(formatEnrollToken(settings.enrollToken!).reveal(), left);
+  const other = await read({}, { ...env, OPENBOX_ENROLL_TOKEN: given });
+  assert.equal(formatEnrollToken(other.enrollToken!).reveal(), given);
+  await Deno.chmod(path, 0o644);
+  await assert.rejects(read({}, env), { code: "unsafe_file" });
+  await Deno.remove(home, { recursive: true });
 });
 
 Deno.test("what cannot be meant is refused, and its flag or variable named", async () => {
