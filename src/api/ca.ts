@@ -36,7 +36,7 @@ export type CaKindStatus = v.InferOutput<typeof KindStatus>;
 export const CA_STEPS = ["init", "update", "finish", "rollback", "emergency"] as const;
 
 /** POST /v1/ca/rotate */
-export const CaRotateRequest = v.object({
+export const CaRotateRequest = v.strictObject({
   step: v.picklist(CA_STEPS, `step must be one of ${CA_STEPS.join(", ")}`),
   /** Absent: those whose turn it is. */
   kinds: v.optional(v.pipe(v.array(kind), v.minLength(1), v.maxLength(2))),

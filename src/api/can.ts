@@ -3,7 +3,7 @@ import { isLogin } from "../names.ts";
 import { idText, tagList } from "./fields.ts";
 
 /** POST /v1/can: whether somebody may, and by which rule. */
-export const CanRequest = v.object({
+export const CanRequest = v.strictObject({
   /** An id or a name; absent: the caller, with the token that asks. */
   user: v.optional(idText),
   verb: v.picklist(["read", "run", "enroll", "audit", "admin"]),

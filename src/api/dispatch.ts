@@ -4,7 +4,7 @@ import { caRotations } from "./ca.ts";
 import { keyLine, nameText } from "./fields.ts";
 
 /** POST /v1/dispatch: which node, and a certificate for one call on it. */
-export const DispatchRequest = v.object({
+export const DispatchRequest = v.strictObject({
   tag: v.optional(v.pipe(v.string(), v.maxLength(64))),
   /** An id or a unique name. */
   node_id: v.optional(v.pipe(v.string(), v.maxLength(64))),

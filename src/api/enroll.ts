@@ -28,7 +28,7 @@ const whole = (what: string, { min, max }: { readonly min: number; readonly max:
   );
 
 /** POST /v1/enroll-tokens */
-export const EnrollTokenRequest = v.object({
+export const EnrollTokenRequest = v.strictObject({
   /** For people, in the list. */
   name: v.optional(nameText("name")),
   tags: tagList,

@@ -35,7 +35,7 @@ const SERIAL = /^(?:0|[1-9][0-9]{0,19})$/, FINGERPRINT = /^SHA256:[A-Za-z0-9+/]{
 
 /** POST /v1/revocations. The id: of a token or a node, of a user or his name, a serial, a fingerprint. */
 export const RevocationRequest = v.pipe(
-  v.object({
+  v.strictObject({
     kind: v.picklist(
       ["token", "user", "node", "cert", "key"],
       "kind: one of token, user, node, cert, key",

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { grantText, idText, nameText } from "./fields.ts";
 
 /** POST /v1/rules: what a user may do besides what he may already. */
-export const NewRule = v.object({
+export const NewRule = v.strictObject({
   /** An id or a name. */
   user: idText,
   grant: grantText,

@@ -8,7 +8,7 @@ export const TOKEN_TTL_SECONDS = { min: 60, standard: 90 * DAY, max: 365 * DAY }
 const MAX_SCOPES = 16;
 
 /** POST /v1/tokens */
-export const NewToken = v.object({
+export const NewToken = v.strictObject({
   /** An id or a name; absent: the caller. */
   user: v.optional(idText),
   name: v.optional(nameText("name"), "token"),

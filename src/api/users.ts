@@ -5,7 +5,7 @@ import { Rule } from "./rules.ts";
 const MAX_RULES = 64;
 
 /** POST /v1/users. Without `rules` the user has those of every new one. */
-export const NewUser = v.object({
+export const NewUser = v.strictObject({
   name: v.pipe(
     nameText("name"),
     v.check((name) => !/^usr_[0-9a-f]{12}$/.test(name), "invalid name: it looks like an id"),

@@ -14,7 +14,9 @@ const EVERYWHERE: readonly Code[] = [
   ...["bad_request", "header_too_large", "wrong_host", "insecure_http", "cross_site"] as const,
   ...["too_many", "database_unavailable"] as const,
 ];
-const WITH_BODY: readonly Code[] = ["body_too_large", "invalid_name", "bad_public_key"];
+const WITH_BODY: readonly Code[] = [
+  ...["body_too_large", "invalid_name", "bad_public_key", "upgrade_required"] as const,
+];
 const BY_RULE: Readonly<Record<AuthRule, readonly Code[]>> = {
   public: [],
   enroll_token: ["audit_unavailable"],

@@ -9,6 +9,7 @@ import type { Clock } from "../clock.ts";
 import { type Code, OpenboxError } from "../errors.ts";
 import type { AuditAction, AuditEntry, AuditHead } from "../store/audit.ts";
 import type { Verb } from "../access/grant.ts";
+import { excerpt } from "../ssh/wire.ts";
 import type { EnrolledNode, Store, TokenUser } from "../store/store.ts";
 import { requireAllowed, requireVerb } from "./allow.ts";
 import { authenticateNode, authenticateUser } from "./authenticate.ts";
@@ -234,11 +235,20 @@ async function readCall<S extends v.GenericSchema>(
   };
 }
 
+/** A key that a strict body does not have is something that a newer caller wants held, and that we would not hold. */
 function validate<S extends v.GenericSchema>(schema: S, body: unknown): v.InferOutput<S> {
   const result = v.safeParse(schema, body, { abortEarly: true });
   if (result.success) return result.output;
-  const [issue] = result.issues;
+  const issue: v.BaseIssue<unknown> = result.issues[0];
   const path = v.getDotPath(issue);
+  if (issue.type === "strict_object" && issue.expected === "never") {
+    const at = JSON.stringify(excerpt(path ?? ""));
+    throw new OpenboxError(
+      "upgrade_required",
+      `This control plane does not know ${at} of such a request, so it could not hold it`,
+      { hint: "update the control plane, or leave that out" },
+    );
+  }
   // our own messages are whole sentences; valibot's say what is wrong, not where
   const message = path && issue.message.startsWith("Invalid ")
     ? `${path}: ${issue.message}`

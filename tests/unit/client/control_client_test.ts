@@ -92,6 +92,14 @@ Deno.test("a request id is shown where the control plane's log has it, and nowhe
   }
 });
 
+Deno.test("INS-7: an answer of a newer control plane is read for what is known of it", async () => {
+  await using server = serve(() =>
+    Response.json({ nodes: [{ ...node, temperature: 40 }], more: true })
+  );
+  await using control = client(server.url);
+  assert.deepEqual(await control.nodes(), [node]);
+});
+
 Deno.test("what is no control plane's answer is told from a refusal", async () => {
   const answers: [Response, OpenboxError["code"], RegExp][] = [
     [new Response("<html>", { status: 200 }), "upgrade_required", /in a form/],

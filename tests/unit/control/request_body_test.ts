@@ -9,7 +9,7 @@ const make = (world: World, body: string, headers = {}) =>
 
 Deno.test("TOK-8: a body that is too long, or is not what it should be, is refused", async () => {
   await using world = await startWorld();
-  const padded = (length: number) => `{"tags":[],"x":"${"a".repeat(length - 18)}"}`;
+  const padded = (length: number) => `{"tags":[]${" ".repeat(length - 11)}}`;
   assert.equal((await make(world, padded(MAX_BODY))).status, 200);
   assertRefused(await make(world, padded(MAX_BODY + 1)), 413, "body_too_large");
   assertRefused(await make(world, padded(1024 * 1024 + 1)), 413, "body_too_large");
@@ -34,7 +34,7 @@ Deno.test("TOK-8: a body that is too long, or is not what it should be, is refus
     assert.equal(reply.status, 400, `${body.slice(0, 40)}: ${reply.text}`);
     assert.match(reply.body.code, /^(bad_request|invalid_name)$/);
   }
-  assert.equal((await make(world, `{"constructor":1,"toString":2}`)).status, 200);
+  assertRefused(await make(world, `{"constructor":1,"toString":2}`), 426, "upgrade_required");
 });
 
 Deno.test("TOK-8: a compressed body is refused unopened", async () => {
