@@ -152,7 +152,7 @@ openbox_unpack() (
 
 openbox_unpack_once() {
   openbox_check_machine
-  for openbox_tool in gzip tar tail sed ls mkdir rm mv uname; do
+  for openbox_tool in gzip tar tail sed cat ls mkdir rm mv uname; do
     command -v "$openbox_tool" >/dev/null ||
       openbox_refuse "The first start unpacks openbox, for which $openbox_tool is missing" "install $openbox_tool"
   done
