@@ -11,8 +11,8 @@ import { formatIsolation, type IsolationSpec, NATIVE, parseIsolation } from "../
 import { log } from "../log.ts";
 import type { OutputStream, ServerChannel } from "../ssh/channel.ts";
 import { equalBytes, utf8 } from "../bytes.ts";
-import { isSessionName } from "../api/fields.ts";
 import { PROGRESS_REQUEST } from "../api/run.ts";
+import { isSessionName } from "../names.ts";
 import type { SessionKey, SessionStart, SessionTable, Turn } from "../session/table.ts";
 import type { Logins } from "./logins.ts";
 import { type Place, placeInside, placeOnMachine } from "./place.ts";

@@ -1,19 +1,14 @@
 /** What a channel asks to be run: the header of our own subsystem, or a stock client's exec. */
 import * as v from "valibot";
 import { abortable, deadline } from "../abort.ts";
-import {
-  isEnvName,
-  MAX_RUN_REQUEST,
-  RUN_SUBSYSTEM,
-  type RunLimits,
-  RunRequest,
-} from "../api/run.ts";
+import { MAX_RUN_REQUEST, RUN_SUBSYSTEM, type RunLimits, RunRequest } from "../api/run.ts";
 import { concat, fromBase64 } from "../bytes.ts";
 import { OpenboxError } from "../errors.ts";
 import type { Confinement } from "../isolation/backend.ts";
 import { isGpus, parseMount } from "../isolation/confinement.ts";
 import type { ByteSource, ServerChannel } from "../ssh/channel.ts";
-import { clampSize, isTerm, type TerminalRequest } from "../ssh/screen.ts";
+import { isEnvName, isTerm } from "../names.ts";
+import { clampSize, type TerminalRequest } from "../ssh/screen.ts";
 
 /** A run as its caller wants it; whether they may have it is decided where it starts. */
 export interface WantedRun {

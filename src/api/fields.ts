@@ -19,9 +19,6 @@ export const nodeName = v.pipe(
   v.check((name) => !isNodeId(name), "invalid name: it looks like a node's id"),
 );
 
-/** The user's name for a session, in the one form that no reader folds or splits. */
-export const isSessionName = (name: string): boolean => NAME.test(name);
-
 const MAX_TAGS = 64;
 
 /** `null` and absence are "none"; blanks around are cut and doubles dropped, order kept. */

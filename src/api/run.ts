@@ -55,7 +55,3 @@ export const Outcome = v.object({
   session: v.nullish(v.object({ created: v.boolean(), ended: v.boolean() }), null),
 });
 export type Outcome = v.InferOutput<typeof Outcome>;
-
-/** The names that a caller may set; those of openbox are the node's to set. */
-export const isEnvName = (name: string): boolean =>
-  /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !name.startsWith("OPENBOX_");

@@ -1,12 +1,10 @@
 /** The flags of `run`, from text to what the call needs; everything wrong with them is said here. */
-import { isSessionName } from "../api/fields.ts";
-import { isEnvName } from "../api/run.ts";
-import type { RunCommand } from "../client/exec.ts";
+import type { RunCommand } from "../client/run_command.ts";
 import type { Target } from "../client/target.ts";
 import { OpenboxError } from "../errors.ts";
 import type { Host } from "../host.ts";
 import { type IsolationSpec, NATIVE, parseIsolation } from "../isolation/spec.ts";
-import { isLogin } from "../names.ts";
+import { isEnvName, isLogin, isSessionName } from "../names.ts";
 import { parseDuration } from "./duration.ts";
 import { readLimits } from "./run_limits.ts";
 import { chooseTerminal } from "./terminal.ts";

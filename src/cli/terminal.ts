@@ -2,7 +2,8 @@
 import type { RemoteRun } from "../client/exec.ts";
 import { OpenboxError } from "../errors.ts";
 import type { Host } from "../host.ts";
-import { isTerm, type ScreenSize, type TerminalRequest } from "../ssh/screen.ts";
+import { isTerm } from "../names.ts";
+import type { ScreenSize, TerminalRequest } from "../ssh/screen.ts";
 import type { RunFlagValues } from "./run_flags.ts";
 
 /** What a terminal is taken for where nothing says more. */

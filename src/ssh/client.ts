@@ -35,7 +35,13 @@ export interface SshConnectOptions extends Required<AbortOptions> {
 
 export interface SshConnection extends AsyncDisposable {
   /** Rejects with ChannelRefusedError where the far end opens none, ConnectionLostError when it is gone. */
-  openSubsystem(name: string, options?: AbortOptions): Promise<ClientChannel>;
+  openSubsystem(
+    name: string,
+    options?: AbortOptions & {
+      /** The first of the input: it leaves with the request, before the answer to that. */
+      readonly input?: Uint8Array;
+    },
+  ): Promise<ClientChannel>;
   openExec(command: string, options?: AbortOptions): Promise<ClientChannel>;
   /** Aborts when the connection is gone, with the reason. */
   readonly closed: AbortSignal;
@@ -142,9 +148,9 @@ export async function connectSsh(options: SshConnectOptions): Promise<SshConnect
 
   return {
     closed: gone.signal,
-    openSubsystem: (name, { signal } = {}) =>
-      openClientChannel(connection, "subsystem", name, signal),
-    openExec: (command, { signal } = {}) => openClientChannel(connection, "exec", command, signal),
+    openSubsystem: (name, options = {}) =>
+      openClientChannel(connection, "subsystem", name, options),
+    openExec: (command, options = {}) => openClientChannel(connection, "exec", command, options),
     [Symbol.asyncDispose]() {
       transport.close();
       return Promise.resolve();

@@ -1,5 +1,5 @@
 /** A session channel on the asking end, once its exec or subsystem request was granted. */
-import { abortable } from "../abort.ts";
+import { abortable, type AbortOptions } from "../abort.ts";
 import type { ClientChannel, RemoteExit } from "./channel.ts";
 import { type Channel, ChannelRefusedError, type Connection } from "./connection.ts";
 import { sizeFields } from "./screen.ts";
@@ -14,7 +14,7 @@ export async function openClientChannel(
   connection: Connection,
   kind: "exec" | "subsystem",
   what: string,
-  signal: AbortSignal | undefined,
+  { signal, input }: AbortOptions & { readonly input?: Uint8Array },
 ): Promise<ClientChannel> {
   let exit: RemoteExit | undefined;
   const kept = new Map<string, Uint8Array>();
@@ -39,7 +39,10 @@ export async function openClientChannel(
     throw error;
   }
   try {
-    if (!await abortable(channel.ask(kind, str(what)), signal)) {
+    const granted = channel.ask(kind, str(what));
+    // how much of it is taken, the end of the channel says
+    if (input) void channel.write("stdout", input);
+    if (!await abortable(granted, signal)) {
       throw await refusal(channel, kind);
     }
   } catch (error) {

@@ -1,4 +1,5 @@
 /** A terminal as SSH asks for one (RFC 4254 §6.2 and §6.7). */
+import { isTerm } from "../names.ts";
 import { type Reader, u32 } from "./wire.ts";
 
 /** In characters; 0 where the client does not know. */
@@ -23,9 +24,6 @@ export const clampSize = ({ cols, rows }: ScreenSize): ScreenSize => ({
 
 const clamp = (count: number): number =>
   Number.isInteger(count) ? Math.min(Math.max(count, 0), MOST) : 0;
-
-/** Names that a terminal may have; it becomes the name of a file where programs look for its abilities. */
-export const isTerm = (name: string): boolean => /^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/.test(name);
 
 /** Undefined where the name is none. Sizes in pixels and the modes of the client's terminal are read over. */
 export function readPtyRequest(fields: Reader): TerminalRequest | undefined {
