@@ -19,7 +19,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   store: ["access"],
   home: [],
   service: [],
-  ipc: ["api"],
+  ipc: ["api", "client/run_command.ts", "client/target.ts", "isolation/spec.ts"],
   ca: ["ssh"],
   session: ["isolation"],
   client: ["api", "ca", "isolation/spec.ts", "ssh", "transport"],
@@ -36,7 +36,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
     "transport",
   ],
   agent: ["api", "ca", "client", "home", "isolation", "session", "ssh", "transport"],
-  daemon: ["client", "home", "ipc", "transport"],
+  daemon: ["api", "client", "home", "ipc", "isolation/spec.ts", "ssh", "transport"],
   cli: [
     ...[
       "access",
@@ -72,9 +72,9 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "kysely": ["store"],
   "node:sqlite": ["store"],
   "postgres": ["store"],
-  "smol-toml": ["agent"],
+  "smol-toml": ["agent", "home"],
   "ssh2": ["ssh"],
-  "valibot": ["agent", "api", "client", "control", "home", "store"],
+  "valibot": ["agent", "api", "client", "control", "daemon", "home", "store"],
 };
 
 /** The part that is read here of what `deno info --json` prints. */

@@ -86,6 +86,7 @@ export const CODES = {
   too_many: [429, UNAVAILABLE],
   quota: [429, UNAVAILABLE],
   lost: [502, UNAVAILABLE],
+  untrusted_socket: [403, NOT_ALLOWED],
   cancelled: [499, 130],
 } as const satisfies Record<string, readonly [status: number, exit: number]>;
 

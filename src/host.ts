@@ -16,6 +16,11 @@ export interface Host {
   cwd(): string;
   /** The executable that a shell would start again as this one; undefined where its launcher did not say. */
   readonly program: string | undefined;
+  /** Starts a process that outlives this one, without its streams, and with this environment alone. */
+  startDetached(
+    command: readonly [string, ...string[]],
+    env: Readonly<Record<string, string>>,
+  ): void;
   /** Takes a signal away from `signal` until disposed; the newest handler wins. */
   onSignal(name: HostSignal, handler: () => void): Disposable;
 }
@@ -50,6 +55,8 @@ export interface Output {
 /** The reader of our output went away (`| head`): the process ends with 141 and says nothing. */
 export class BrokenPipe extends Error {
   override readonly name = "BrokenPipe";
+  /** As a shell tells a death by SIGPIPE. */
+  readonly exitCode = 141;
 }
 
 /** The same on Linux and macOS, for these. */

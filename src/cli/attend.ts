@@ -16,8 +16,6 @@ export interface Attended {
   readonly code: number;
 }
 
-const BROKEN_PIPE = 141;
-
 /** What ends us, and the run with us: by the signal `told`. */
 interface Ending {
   readonly by: readonly HostSignal[];
@@ -67,27 +65,27 @@ async function finish(run: RemoteRun, sink: Sink): Promise<Attended> {
     pass(run.stdout, "stdout", sink, onBroken),
     pass(run.stderr, "stderr", sink, sink.isJoined ? onBroken : undefined),
   ]);
-  return { outcome, code: broken ? BROKEN_PIPE : codeOf(outcome) };
+  return { outcome, code: broken?.exitCode ?? codeOf(outcome) };
 }
 
 /** What a signal of ours ended before it started, ends us as that signal would. */
 const codeOf = ({ outcome, code, error }: Outcome): number =>
   outcome === "not_started" && error?.code === "cancelled" ? exitCode("cancelled") : code;
 
-/** One stream to its end; true when its reader went away, from when on the rest is read and dropped. */
+/** One stream to its end; the failure when its reader went away, from when on the rest is read and dropped. */
 async function pass(
   source: ByteSource,
   stream: OutputStream,
   sink: Sink,
   onBroken?: () => void,
-): Promise<boolean> {
-  let broken = false;
+): Promise<BrokenPipe | undefined> {
+  let broken: BrokenPipe | undefined;
   const attempt = async (write: Promise<void>) => {
     try {
       await write;
     } catch (error) {
       if (!(error instanceof BrokenPipe)) throw error;
-      broken = true;
+      broken = error;
       onBroken?.();
     }
   };

@@ -1,7 +1,7 @@
 /** What the Go program has and this version does not yet: refused in one place, so that nothing is half done. */
 import { OpenboxError } from "../errors.ts";
 
-const COMMANDS = ["daemon", "skill", "node add"];
+const COMMANDS = ["skill", "node add"];
 
 /** Throws `not_supported` where `args` ask for it. */
 export function refuseLater(args: readonly string[]): void {

@@ -35,12 +35,18 @@ const WARN_BEFORE_SECONDS = 14 * 24 * 3600;
  */
 export async function readLogin(host: Host): Promise<Login> {
   const login = await findLogin(host);
-  await warnInsecure(login, host);
-  await warnExpiry(login.tokenEndsAt, host);
+  for (const warning of loginWarnings(login, host.clock.now())) await printWarning(warning, host);
   return login;
 }
 
-async function findLogin(host: Host): Promise<Login> {
+/** What the person should know of it at each call. `now` in epoch milliseconds. */
+export const loginWarnings = (login: Login, now: number): string[] =>
+  [insecureWarning(login), expiryWarning(login.tokenEndsAt, now)].filter((text) =>
+    text !== undefined
+  );
+
+/** As `readLogin`, without a word. */
+export async function findLogin(host: Host): Promise<Login> {
   const serverText = host.env("OPENBOX_SERVER"), tokenText = host.env("OPENBOX_TOKEN");
   const caFingerprint = host.env("OPENBOX_CA_FINGERPRINT");
   const named = serverText ? parseServerUrl(serverText, "OPENBOX_SERVER") : undefined;
@@ -121,18 +127,25 @@ export async function warnInsecure(
   access: Pick<Access, "server" | "insecureHttp">,
   host: Host,
 ): Promise<void> {
-  if (!isInsecure(access.server) || !access.insecureHttp) return;
-  await printWarning(
-    `${access.server.href} is plain HTTP: whoever is on the way can read the token`,
-    host,
-  );
+  const warning = insecureWarning(access);
+  if (warning) await printWarning(warning, host);
 }
+
+const insecureWarning = ({ server, insecureHttp }: Pick<Access, "server" | "insecureHttp">) =>
+  isInsecure(server) && insecureHttp
+    ? `${server.href} is plain HTTP: whoever is on the way can read the token`
+    : undefined;
 
 /** `endsAt` in epoch seconds. */
 export async function warnExpiry(endsAt: number | undefined, host: Host): Promise<void> {
-  if (endsAt === undefined) return;
-  const left = endsAt - host.clock.now() / 1000;
-  if (left > WARN_BEFORE_SECONDS) return;
+  const warning = expiryWarning(endsAt, host.clock.now());
+  if (warning) await printWarning(warning, host);
+}
+
+function expiryWarning(endsAt: number | undefined, now: number): string | undefined {
+  if (endsAt === undefined) return undefined;
+  const left = endsAt - now / 1000;
+  if (left > WARN_BEFORE_SECONDS) return undefined;
   const when = left > 0 ? `ends in ${Math.ceil(left / 86_400)} days` : "has ended";
-  await printWarning(`the token ${when}; openbox login with a new one`, host);
+  return `the token ${when}; openbox login with a new one`;
 }

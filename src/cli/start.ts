@@ -1,10 +1,7 @@
 /** From the command line to an exit code. Everything that takes time to load is loaded once it is known to be needed. */
-import { BrokenPipe, type Host, interruption } from "../host.ts";
-import { exitCode, toOpenboxError } from "../errors.ts";
-import { printError } from "./output.ts";
+import type { Host } from "../host.ts";
+import { failed } from "./failed.ts";
 import { splitCommandLine } from "./splitter.ts";
-
-const BROKEN_PIPE = 141;
 
 /** Never throws: what went wrong is printed and becomes the exit code. */
 export async function run(host: Host): Promise<number> {
@@ -22,13 +19,4 @@ export async function run(host: Host): Promise<number> {
   } catch (error) {
     return await failed(error, host);
   }
-}
-
-async function failed(error: unknown, host: Host): Promise<number> {
-  if (error instanceof BrokenPipe) return BROKEN_PIPE;
-  const interrupted = interruption(error, host);
-  if (interrupted) return interrupted.exitCode;
-  const failure = toOpenboxError(error);
-  await printError(failure, host);
-  return exitCode(failure.code);
 }

@@ -11,6 +11,7 @@ import { argument, JSON_FLAG, type JsonFlags, listFlag, switchFlag, textFlag } f
 import { AGENT_FLAGS, CONTROL_FLAGS } from "./mode_flags.ts";
 import { nodeNames, sessionNames, tagNames } from "./propose.ts";
 import { RUN_FLAGS } from "./run_flags.ts";
+import { daemon } from "./tree_daemon.ts";
 import { can, revoke, rule, token, user } from "./tree_access.ts";
 import { upgrade } from "./tree_install.ts";
 import { service } from "./tree_machine.ts";
@@ -268,6 +269,7 @@ export const root = buildRouteMap<string, Context>({
       routes: { end: sessionEnd },
       docs: { brief: "End a session" },
     }),
+    daemon,
     audit,
     revoke,
     backup,

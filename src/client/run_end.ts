@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { Outcome, OUTCOME_REQUEST } from "../api/run.ts";
 import { text } from "../bytes.ts";
 import { toOpenboxError } from "../errors.ts";
+import { ChannelRefusedError } from "../ssh/connection.ts";
 import type { ClientChannel, RemoteExit } from "../ssh/channel.ts";
 
 /** How the run on this channel ended. Never rejects: what nobody can tell is `lost`. `name` is the node's. */
@@ -11,6 +12,7 @@ export async function readEnd(channel: ClientChannel, name: string): Promise<Out
   try {
     exit = await channel.exit;
   } catch (error) {
+    if (error instanceof ChannelRefusedError) return notTaken(error, name);
     why = toOpenboxError(error).message;
   }
   // what the node knows stands above the bare status, also when the connection broke after it
@@ -29,6 +31,19 @@ export async function readEnd(channel: ClientChannel, name: string): Promise<Out
     },
   };
 }
+
+/** Of an agent that knows no such request: nothing has started. */
+const notTaken = ({ message }: Error, name: string): Outcome => ({
+  outcome: "not_started",
+  code: 255,
+  signal: null,
+  session: null,
+  error: {
+    code: "unavailable",
+    message: `The node ${name} takes no command: ${message}`,
+    hint: "its openbox may be older than this one",
+  },
+});
 
 function parseOutcome(payload: Uint8Array | undefined): Outcome | undefined {
   if (!payload) return undefined;

@@ -7,6 +7,11 @@ export interface HomePaths {
   readonly home: string;
   /** The CLI's login. */
   readonly config: string;
+  /** People's settings for the CLI and its daemon. */
+  readonly settings: string;
+  /** `$OPENBOX_DAEMON_SOCKET`, else in the home. */
+  readonly daemonSocket: string;
+  readonly daemonLog: string;
   readonly controlDir: string;
   readonly database: string;
   readonly caKey: string;
@@ -32,6 +37,16 @@ export function homePaths(host: Pick<Host, "env" | "cwd">): HomePaths {
     },
     get config() {
       return at("config.json");
+    },
+    get settings() {
+      return at("settings.toml");
+    },
+    get daemonSocket() {
+      const given = host.env("OPENBOX_DAEMON_SOCKET");
+      return given ? absolute(given, host.cwd) : at("openboxd.sock");
+    },
+    get daemonLog() {
+      return at("openboxd.log");
     },
     get controlDir() {
       return at("control");

@@ -74,7 +74,8 @@ export interface ClientChannel extends AsyncDisposable {
   onRequest(type: string, handler: (payload: Uint8Array) => void): void;
   /**
    * Settles once the channel is closed and both streams are read to their end. Undefined: the far end
-   * closed without an exit-status. Rejects when the connection was lost before.
+   * closed without an exit-status. Rejects when the connection was lost before, and with ChannelRefusedError
+   * where the far end refused what the channel was asked to be.
    */
   readonly exit: Promise<RemoteExit | undefined>;
 }

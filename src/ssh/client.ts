@@ -38,7 +38,10 @@ export interface SshConnection extends AsyncDisposable {
   openSubsystem(
     name: string,
     options?: AbortOptions & {
-      /** The first of the input: it leaves with the request, before the answer to that. */
+      /**
+       * The first of the input: it leaves with the request, and the channel is there before the answer to
+       * it is. A refusal is what `exit` rejects with then (ChannelRefusedError).
+       */
       readonly input?: Uint8Array;
     },
   ): Promise<ClientChannel>;

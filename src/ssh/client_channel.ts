@@ -38,20 +38,28 @@ export async function openClientChannel(
     opening.then((late) => late.sendClose(), () => {}); // opened after nobody waited
     throw error;
   }
-  try {
-    const granted = channel.ask(kind, str(what));
-    // how much of it is taken, the end of the channel says
-    if (input) void channel.write("stdout", input);
-    if (!await abortable(granted, signal)) {
-      throw await refusal(channel, kind);
+  const granted = channel.ask(kind, str(what));
+  let refused: Error | undefined;
+  if (input) {
+    // from here on nobody can tell whether it was taken, unless the far end says so
+    void channel.write("stdout", input);
+    void granted.then(async (yes) => {
+      if (yes) return;
+      refused = await refusal(channel, kind);
+      channel.sendClose();
+    });
+  } else {
+    try {
+      if (!await abortable(granted, signal)) throw await refusal(channel, kind);
+    } catch (error) {
+      channel.sendClose();
+      throw error;
     }
-  } catch (error) {
-    channel.sendClose();
-    throw error;
   }
 
   const ended = channel.closed.then(async (lost) => {
     if (lost) throw lost;
+    if (refused) throw refused;
     await Promise.all([channel.stdout.drained, channel.stderr.drained]);
     return exit;
   });

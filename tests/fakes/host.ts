@@ -23,6 +23,8 @@ export interface FakeHostOptions {
 export interface FakeHost extends Host {
   readonly out: FakeOutput;
   readonly err: FakeOutput;
+  /** What was started to outlive it. */
+  readonly started: readonly (readonly string[])[];
   /** Delivers a signal as the system would. */
   raise(name: HostSignal): void;
 }
@@ -69,7 +71,9 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
   const env: Record<string, string> = { ...options.env };
   const handlers: [HostSignal, () => void][] = [];
   const ending = new AbortController();
+  const started: (readonly string[])[] = [];
   return {
+    started,
     args: options.args ?? [],
     out,
     err,
@@ -97,6 +101,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
     },
     cwd: () => options.cwd ?? "/",
     program: options.program,
+    startDetached: (command) => void started.push(command),
     onSignal(name, handler) {
       const entry: [HostSignal, () => void] = [name, handler];
       handlers.push(entry);

@@ -11,6 +11,7 @@ import { formatDuration } from "../duration.ts";
 import { openControl, readLogin } from "../login.ts";
 import { printJson, printLine, printNote, printWarning } from "../output.ts";
 import { formatTable } from "../table.ts";
+import { askDaemon } from "../ask_daemon.ts";
 import { runDeps } from "./run.ts";
 
 export interface SessionsFlags {
@@ -62,6 +63,8 @@ export async function sessionEnd(flags: SessionsFlags, host: Host, name: string)
       host,
     );
   }
+  // where it was counts no more; a daemon that does not answer finds out by itself
+  await askDaemon({ ask: "forget", session: name }, host).catch(() => {});
   if (flags.json) return printJson({ session_id: name, node_id: session.node_id }, host);
   await printLine(
     failure ? `unbound ${name}` : `ended ${name} on ${session.node_name}`,
