@@ -3,13 +3,13 @@ import type { Host } from "../host.ts";
 
 /** Shows on a terminal how far the node is before the command can start; the line is gone once it has. */
 export function showProgress(
-  { onProgress }: { onProgress(handler: (text: string) => void): void },
+  run: { onProgress(handler: (text: string) => void): void },
   { stderr }: Host,
 ): void {
   if (!stderr.isTerminal()) return;
   // where it cannot be shown, it is not
   const show = (line: string) => void stderr.write(utf8(`\r\x1b[K${line}`)).catch(() => {});
-  onProgress((text) => show(text === "" ? "" : `openbox: ${text}`));
+  run.onProgress((text) => show(text === "" ? "" : `openbox: ${text}`));
 }
 
 const PATIENCE_MS = 1000;

@@ -80,14 +80,17 @@ export async function attendClient(conn: LocalConn, deps: ClientDeps): Promise<v
 
 async function attendCall(
   call: Call,
-  { identity, pool }: Current,
+  current: Current,
   reader: FrameReader,
   writer: FrameWriter,
   deps: ClientDeps,
 ): Promise<void> {
-  if (deps.closing.aborted) return; // not accepted: it goes another way
+  // not accepted: it goes another way
+  if (deps.closing.aborted || current.generation !== deps.identities.generation) return;
   writer.send(KIND.ACCEPTED);
   using _counted = deps.countRun();
+  using _used = current.use();
+  const { identity, pool } = current;
   const client = new ClientEnd(reader, writer);
   using _ = onAbort(deps.ending, () => client.giveUp(new Ended()));
   const warnings = identity.warnings();

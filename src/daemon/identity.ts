@@ -16,10 +16,44 @@ export interface Identity extends AsyncDisposable {
   readonly daemonRefused: boolean;
 }
 
-export interface Current {
+/** A login in use: it is given up once it is replaced and nobody uses it any more. */
+export class Current {
   readonly generation: string;
   readonly identity: Identity;
   readonly pool: Pool;
+  readonly #unused = Promise.withResolvers<void>();
+  #users = 0;
+  #retired = false;
+
+  constructor(generation: string, identity: Identity) {
+    this.generation = generation;
+    this.identity = identity;
+    this.pool = new Pool(identity.deps);
+  }
+
+  /** Whoever calls with it says so; it stays whole until that is disposed. */
+  use(): Disposable {
+    this.#users++;
+    return {
+      [Symbol.dispose]: () => {
+        this.#users--;
+        this.#check();
+      },
+    };
+  }
+
+  /** Resolves once nobody uses it. Its warm connections go with their last runs. */
+  async retire(): Promise<void> {
+    this.#retired = true;
+    this.pool.retire();
+    this.#check();
+    await this.#unused.promise;
+    await this.identity[Symbol.asyncDispose]();
+  }
+
+  #check(): void {
+    if (this.#retired && this.#users === 0) this.#unused.resolve();
+  }
 }
 
 export class Identities implements AsyncDisposable {
@@ -66,24 +100,21 @@ export class Identities implements AsyncDisposable {
   }
 
   async #open(generation: string): Promise<Current> {
-    const identity = await this.#source.open();
-    return { generation, identity, pool: new Pool(identity.deps) };
+    return new Current(generation, await this.#source.open());
   }
 
   /** Runs of the one before go on to their end; it gets no new one. */
   #retire(): void {
     const opened = this.#current?.opened;
     if (!opened) return;
-    const ended = opened.then(async ({ identity, pool }) => {
-      pool.retire();
-      await identity[Symbol.asyncDispose]();
-    }, () => {});
+    const ended = opened.then((current) => current.retire(), () => {});
     this.#old.add(ended);
     void ended.finally(() => this.#old.delete(ended));
   }
 }
 
-async function end({ identity, pool }: Current): Promise<void> {
-  await pool[Symbol.asyncDispose]();
-  await identity[Symbol.asyncDispose]();
+/** All clients are gone. */
+async function end(current: Current): Promise<void> {
+  await current.pool[Symbol.asyncDispose]();
+  await current.retire();
 }

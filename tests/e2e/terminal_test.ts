@@ -146,23 +146,20 @@ Deno.test({
   name: "RUN-20: a fault that nobody caught leaves the terminal as before",
   ...requireComponent("script"),
   async fn() {
-    const main = new URL("../../main.ts", import.meta.url);
+    const host = new URL("../../src/process_host.ts", import.meta.url);
     const scratch = await Deno.makeTempDir();
-    const source = (await Deno.readTextFile(main)).replaceAll(
-      '"./src/',
-      `"${new URL("src/", main)}`,
-    );
     for (
       const fault of ["throw new Error('x')", "Promise.reject(new Error('x'))", "Deno.exit(9)"]
     ) {
       const script = `${scratch}/main.ts`;
-      // as main.ts is, but for what it runs
-      const body = `input.passThrough(); setTimeout(() => { ${fault} });`;
       await Deno.writeTextFile(
         script,
-        source.replace(/\nDeno\.exit\(await run.*$/s, `\n${body}\n`),
+        `import { processHost } from "${host}";
+processHost().stdin.passThrough();
+setTimeout(() => { ${fault} });
+`,
       );
-      const config = new URL("deno.json", main).pathname;
+      const config = new URL("../../deno.json", import.meta.url).pathname;
       const line = `'${Deno.execPath()}' run -A --no-check --quiet --config ${config} ${script}`;
       await using terminal = openTerminal(around(line), baseEnv());
       assert.match(await afterwards(terminal), /^code=[19]\r\nas before/, fault);

@@ -171,7 +171,6 @@ Deno.test("usage errors end with 2, a guess and the help to read", async () => {
     [["nodes", "--tag", ""], /--tag "": it is empty/],
     [["login", "--server", "a", "--server", "b"], /--server is given twice/],
     [["completion", "tcsh"], /no completion for "tcsh"/],
-    [["daemon"], /not_supported: openbox daemon: not in this version/],
     [["node", "add", "--host", "x"], /not_supported: openbox node add/],
     [["agent", "--mesh"], /not_supported: --mesh/],
   ];
