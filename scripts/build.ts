@@ -2,28 +2,41 @@
 // deno-lint-ignore-file no-console -- a script's output
 import { bundle } from "./bundle.ts";
 import { executable } from "./executable.ts";
+import { isRepository } from "../src/release/source.ts";
+import { findRepository } from "./release/repository.ts";
 import { isTarget, ownTarget, readRuntime, type Target, TARGETS } from "./runtime.ts";
 
 /** Names are the file's, in `out`: `openbox` for this machine, `openbox-TARGET` where a target was asked for. */
 interface Wanted {
   readonly targets: readonly { readonly target: Target; readonly name: string }[];
   readonly out: string;
+  readonly repository: string | undefined;
 }
 
-const USAGE = `usage: scripts/build [--target ${TARGETS.join("|")}|all] [--out FOLDER]`;
+const USAGE = `usage: scripts/build [--target ${
+  TARGETS.join("|")
+}|all] [--out FOLDER] [--repository OWNER/NAME]`;
 
 function readArguments(args: readonly string[]): Wanted {
-  const values = { "--target": "", "--out": "dist" };
+  const values = { "--target": "", "--out": "dist", "--repository": "" };
   for (let at = 0; at < args.length; at += 2) {
     const [flag, value] = [args[at]!, args[at + 1]];
     if (!Object.hasOwn(values, flag) || !value) throw new Error(USAGE);
     values[flag as keyof typeof values] = value;
   }
   const { "--target": target, "--out": out } = values;
-  if (target === "") return { targets: [{ target: ownTarget(), name: "openbox" }], out };
+  const repository = values["--repository"] || undefined;
+  if (repository !== undefined && !isRepository(repository)) throw new Error(USAGE);
+  if (target === "") {
+    return { targets: [{ target: ownTarget(), name: "openbox" }], out, repository };
+  }
   const asked = target === "all" ? TARGETS : [target].filter(isTarget);
   if (asked.length === 0) throw new Error(USAGE);
-  return { targets: asked.map((target) => ({ target, name: `openbox-${target}` })), out };
+  return {
+    targets: asked.map((target) => ({ target, name: `openbox-${target}` })),
+    out,
+    repository,
+  };
 }
 
 /** Of the checkout, `-changed` behind it when something in it is not committed; null where git knows nothing. */
@@ -38,11 +51,12 @@ async function readCommit(root: string): Promise<string | null> {
   return await git("status", "--porcelain") === "" ? commit : `${commit}-changed`;
 }
 
-async function build({ targets, out }: Wanted, root: string): Promise<void> {
+async function build({ targets, out, ...wanted }: Wanted, root: string): Promise<void> {
   const denoVersion = (await Deno.readTextFile(`${root}/.deno-version`)).trim();
   const { version } = JSON.parse(await Deno.readTextFile(`${root}/deno.json`));
   const commit = await readCommit(root);
-  const files = await bundle({ root, form: "offline", commit });
+  const repository = wanted.repository ?? await findRepository(root) ?? null;
+  const files = await bundle({ root, form: "offline", commit, repository });
   await Deno.mkdir(out, { recursive: true });
   for (const { target, name } of targets) {
     const runtime = await readRuntime(target, { version: denoVersion, cache: `${root}/.deno` });

@@ -19,12 +19,14 @@ export interface BundleOptions {
   readonly form: BuildForm;
   /** Of the sources, as `openbox version --json` tells it. */
   readonly commit: string | null;
+  /** OWNER/NAME on GitHub, where `openbox upgrade` looks for releases. */
+  readonly repository?: string | null;
 }
 
 /** File names with their text; `main.js` is the one to start. */
 export type Bundle = ReadonlyMap<string, string>;
 
-export async function bundle({ root, form, commit }: BundleOptions): Promise<Bundle> {
+export async function bundle({ root, ...build }: BundleOptions): Promise<Bundle> {
   const hot = await Deno.readTextFile(`${root}/${HOT}`);
   const parts = hot.includes(`import("${REST}")`)
     ? [
@@ -34,7 +36,7 @@ export async function bundle({ root, form, commit }: BundleOptions): Promise<Bun
     : [await runBundler(root, HOT, ["--code-splitting"])];
   const files = new Map(parts.flatMap((part) => [...part]));
   const texts = nameInOrder(files);
-  stampBuild(texts, form, commit);
+  stampBuild(texts, build);
   loadNodeModulesLate(texts);
   if (parts.length > 1) replaceOnce(texts, `import("${REST}")`, `import("./process.js")`);
   return texts;
@@ -116,11 +118,14 @@ function nameInOrder(files: Bundle): Map<string, string> {
   );
 }
 
-function stampBuild(texts: Map<string, string>, form: BuildForm, commit: string | null): void {
+function stampBuild(
+  texts: Map<string, string>,
+  { form, commit, repository = null }: Omit<BundleOptions, "root">,
+): void {
   replaceOnce(
     texts,
-    `{\n  form: "source",\n  commit: null\n}`,
-    JSON.stringify({ form, commit }),
+    `{\n  form: "source",\n  commit: null,\n  repository: null\n}`,
+    JSON.stringify({ form, commit, repository }),
   );
 }
 

@@ -1,9 +1,9 @@
 /** What scripts/dist runs: from a checkout to the files of a release in dist/release. */
 // deno-lint-ignore-file no-console -- a script's output
-import { isRepository } from "../src/release/source.ts";
 import { SIGNATURE, STATEMENT } from "../src/release/statement.ts";
 import { Secret } from "../src/secret.ts";
 import { makeDist, SBOM, SYSTEMS, UNSIGNED } from "./release/dist.ts";
+import { findRepository } from "./release/repository.ts";
 import { makeSbom } from "./release/sbom.ts";
 
 const ROOT = decodeURIComponent(new URL("..", import.meta.url).pathname);
@@ -44,20 +44,16 @@ async function output(command: string, ...args: string[]): Promise<string> {
   throw new Error(`${command} ${args.slice(0, 2).join(" ")} failed: ${text(stderr)}`);
 }
 
-/** OWNER/NAME of the remote `origin`, where that is GitHub. */
-async function findRepository(): Promise<string | undefined> {
-  const remote = await output("git", "remote", "get-url", "origin").catch(() => "");
-  const [, path] =
-    /^(?:https:\/\/|ssh:\/\/git@|git@)github\.com[/:](.+?)(?:\.git)?$/.exec(remote) ?? [];
-  return path !== undefined && isRepository(path) ? path : undefined;
-}
-
 /** Of all systems, from `folder` or built anew. */
-async function readExecutables(folder: string | undefined): Promise<Map<string, Uint8Array>> {
+async function readExecutables(
+  folder: string | undefined,
+  repository: string | undefined,
+): Promise<Map<string, Uint8Array>> {
   const built = folder ?? await Deno.makeTempDir({ prefix: "openbox-dist-" });
   try {
     if (folder === undefined) {
-      await output("sh", "scripts/build", "--target", "all", "--out", built);
+      const named = repository === undefined ? [] : ["--repository", repository];
+      await output("sh", "scripts/build", "--target", "all", "--out", built, ...named);
     }
     const systems = Object.keys(SYSTEMS);
     return new Map(
@@ -72,7 +68,8 @@ async function readExecutables(folder: string | undefined): Promise<Map<string, 
   }
 }
 
-async function dist({ out, repository, executables }: Wanted, releaseKey: Secret | undefined) {
+async function dist({ out, executables, ...wanted }: Wanted, releaseKey: Secret | undefined) {
+  const repository = wanted.repository ?? await findRepository(ROOT);
   const read = (path: string) => Deno.readTextFile(ROOT + path);
   if (releaseKey && await output("git", "status", "--porcelain") !== "") {
     throw new Error("something in the checkout is not committed: it is not signed");
@@ -86,8 +83,8 @@ async function dist({ out, repository, executables }: Wanted, releaseKey: Secret
   const files = makeDist({
     version,
     commit,
-    repository: repository ?? await findRepository(),
-    executables: await readExecutables(executables),
+    repository,
+    executables: await readExecutables(executables, repository),
     installer: await read("install.sh"),
     sbom: makeSbom({ version, commit, committedAt, deno, graph, lock }),
     keys: await read("src/release/release_keys.txt"),

@@ -6,4 +6,6 @@ export const BUILD: {
   readonly form: "source" | "offline" | "compiled";
   /** Of the sources; from a checkout it is for git to say. */
   readonly commit: string | null;
-} = { form: "source", commit: null };
+  /** OWNER/NAME on GitHub, where its releases are. */
+  readonly repository: string | null;
+} = { form: "source", commit: null, repository: null };

@@ -7,7 +7,7 @@ import { releaseBase, tarballName } from "../../release/source.ts";
 import { findRelease, installRelease } from "../../release/upgrade.ts";
 import { compareVersions, isVersion } from "../../release/version_order.ts";
 import { quoteWord } from "../../shell_word.ts";
-import { VERSION } from "../../version.ts";
+import { BUILD, VERSION } from "../../version.ts";
 import { printJson, printLine, printNote } from "../output.ts";
 import { showWaiting } from "../progress.ts";
 
@@ -25,8 +25,8 @@ export async function upgrade(flags: UpgradeFlags, host: Host): Promise<void> {
   if (version !== undefined && !isVersion(version)) {
     throw new OpenboxError("usage", `--version ${flags.version} is no version such as 1.2.3`);
   }
-  const executable = flags.check ? undefined : await ownExecutable();
-  const base = releaseBase(host, null);
+  const executable = flags.check ? undefined : await ownExecutable(host);
+  const base = releaseBase(host, BUILD.repository);
   const keys = parseReleaseKeys(RELEASE_KEYS);
   const release = await findRelease({
     base,
@@ -74,15 +74,15 @@ export async function upgrade(flags: UpgradeFlags, host: Host): Promise<void> {
 }
 
 /** The path of what people start, without links in it. */
-function ownExecutable(): Promise<string> {
-  if (Deno.build.standalone) return Deno.realPath(Deno.execPath());
+function ownExecutable({ program }: Pick<Host, "program">): Promise<string> {
+  if (BUILD.form === "compiled") return Deno.realPath(Deno.execPath());
+  // its launcher says where it is; what it started lies in the cache
+  if (BUILD.form === "offline" && program !== undefined) return Deno.realPath(program);
   return Promise.reject(
     new OpenboxError(
       "not_supported",
       "This openbox runs from its sources: there is nothing to replace",
-      {
-        hint: "git pull in the clone",
-      },
+      { hint: "git pull in the clone" },
     ),
   );
 }

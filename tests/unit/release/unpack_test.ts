@@ -3,43 +3,36 @@ import { gzipSync } from "node:zlib";
 import { concat, text, utf8 } from "../../../src/bytes.ts";
 import { unpackExecutable } from "../../../src/release/unpack.ts";
 import { packExecutable } from "../../../scripts/release/tarball.ts";
+import { tar } from "../../../scripts/tar.ts";
 
 const unpack = async (tarball: Uint8Array<ArrayBuffer>) =>
   concat(await Array.fromAsync(unpackExecutable(tarball)));
-const pack = (bytes: Uint8Array, name?: string) => packExecutable(bytes, { name });
+const tarOf = (bytes: Uint8Array, name = "openbox") => tar([{ name, bytes, mode: 0o755 }]);
 const gzip = (bytes: Uint8Array) => new Uint8Array(gzipSync(bytes));
-
-/** The tar inside. */
-async function tarOf(bytes: Uint8Array, name?: string): Promise<Uint8Array> {
-  const stream = new Blob([pack(bytes, name)]).stream().pipeThrough(
-    new DecompressionStream("gzip"),
-  );
-  return await new Response(stream).bytes();
-}
 
 Deno.test("what is packed is unpacked, whatever its length", async () => {
   for (const length of [1, 511, 512, 513, 1_000_000]) {
     const bytes = new Uint8Array(length).map((_, i) => i * 7);
-    assert.deepEqual(await unpack(pack(bytes)), bytes);
+    assert.deepEqual(await unpack(packExecutable(bytes)), bytes);
   }
 });
 
 Deno.test("tar reads our tarball, and we read tar's", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    const tar = async (...args: string[]) => {
+    const run = async (...args: string[]) => {
       const { success, stdout } = await new Deno.Command("tar", { args, cwd: folder }).output();
       assert.ok(success);
       return text(stdout);
     };
-    await Deno.writeFile(`${folder}/ours.tar.gz`, pack(utf8("hello")));
+    await Deno.writeFile(`${folder}/ours.tar.gz`, packExecutable(utf8("hello")));
     assert.match(
-      await tar("-tvzf", "ours.tar.gz"),
-      /^-rwxr-xr-x root\/root +5 2000-01-01 .* openbox\n$/,
+      await run("-tvzf", "ours.tar.gz"),
+      /^-rwxr-xr-x \S+ +5 2000-01-01 .* openbox\n$/,
     );
-    await tar("-xzf", "ours.tar.gz");
+    await run("-xzf", "ours.tar.gz");
     assert.equal(await Deno.readTextFile(`${folder}/openbox`), "hello");
-    await tar("--format=ustar", "-czf", "theirs.tar.gz", "openbox");
+    await run("--format=ustar", "-czf", "theirs.tar.gz", "openbox");
     assert.equal(text(await unpack(await Deno.readFile(`${folder}/theirs.tar.gz`))), "hello");
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -47,11 +40,11 @@ Deno.test("tar reads our tarball, and we read tar's", async () => {
 });
 
 Deno.test("the same executable makes the same tarball", () => {
-  assert.deepEqual(pack(utf8("x")), pack(utf8("x")));
+  assert.deepEqual(packExecutable(utf8("x")), packExecutable(utf8("x")));
 });
 
 Deno.test("a tarball with another file, none, more or less in it is refused", async () => {
-  const good = await tarOf(utf8("hello"));
+  const good = tarOf(utf8("hello"));
   const bent = (at: number, byte: number) => {
     const copy = good.slice();
     copy[at] = byte;
@@ -59,9 +52,8 @@ Deno.test("a tarball with another file, none, more or less in it is refused", as
   };
   for (
     const [tar, why] of [
-      [await tarOf(utf8("x"), "other"), /does not begin with the file openbox/],
-      [await tarOf(utf8("x"), "../openbox"), /does not begin/],
-      [await tarOf(new Uint8Array()), /has no size that fits/],
+      [tarOf(utf8("x"), "other"), /does not begin with the file openbox/],
+      [tarOf(new Uint8Array()), /has no size that fits/],
       [bent(156, 0x32), /first header is broken/],
       [bent(124, 0x37), /first header is broken/],
       [good.subarray(0, 600), /ends too early/],
@@ -72,7 +64,7 @@ Deno.test("a tarball with another file, none, more or less in it is refused", as
   ) {
     await assert.rejects(unpack(gzip(tar)), { code: "bad_file", message: why });
   }
-  const whole = pack(utf8("hello"));
+  const whole = packExecutable(utf8("hello"));
   for (const cut of [0, 5, 20, whole.length - 12]) {
     await assert.rejects(unpack(whole.slice(0, cut)), { code: "bad_file" });
   }

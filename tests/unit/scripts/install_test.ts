@@ -349,7 +349,7 @@ Deno.test(
       await world.assertIs("1.2.3");
       assert.deepEqual(world.installed(), ["openbox"]);
     }
-    world.mirror.publish({ version: "1.3.0", name: "../openbox" });
+    world.mirror.publish({ version: "1.3.0", name: "other" });
     await world.refuses(/cannot unpack/);
   },
 );
