@@ -92,3 +92,11 @@ fetch_packages() (
   cd "$openbox_root" && "$1" install --quiet --frozen </dev/null >&2 || die "cannot fetch the packages of deno.lock"
   : 2>/dev/null >"$stamp" || say "cannot write to $DENO_DIR: the packages are looked up at each start"
 )
+
+# Builds dist/openbox, unless it is there and no source is newer.
+build_executable() (
+  cd "$openbox_root" || exit
+  newer=$(find dist/openbox -prune -type f 2>/dev/null &&
+    find main.ts src scripts deno.json deno.lock .deno-version -type f -newer dist/openbox 2>/dev/null | sed 1q) || newer=
+  [ "$newer" = dist/openbox ] || sh scripts/build >&2
+)

@@ -15,6 +15,7 @@ const TOOLS = [
     "cat",
     "cksum",
     "dirname",
+    "find",
     "getconf",
     "grep",
     "id",

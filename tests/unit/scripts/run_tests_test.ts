@@ -1,11 +1,19 @@
 import assert from "node:assert/strict";
-import { createCheckout, FAKE_DENO, type Ran } from "./checkout.ts";
+import { type Checkout, createCheckout, FAKE_DENO, type Ran } from "./checkout.ts";
 
-/** What scripts/test makes of a runner that prints and ends so. */
-async function afterRunner(prints: string, ends: number, args: string[] = []): Promise<Ran> {
-  await using checkout = await createCheckout();
+/** A checkout in which a build takes no time. */
+async function testCheckout(build = "mkdir -p dist && : >dist/openbox"): Promise<Checkout> {
+  const checkout = await createCheckout();
   await checkout.program("deno", FAKE_DENO);
-  return await checkout.run("scripts/test", args, { env: { PRINTS: prints, ENDS: `${ends}` } });
+  await Deno.writeTextFile(`${checkout.path}/scripts/build`, `#!/bin/sh\n${build}\n`);
+  return checkout;
+}
+
+/** What scripts/test, with one path, makes of a runner that prints and ends so. */
+async function afterRunner(prints: string, ends: number): Promise<Ran> {
+  await using checkout = await testCheckout();
+  const env = { PRINTS: prints, ENDS: `${ends}` };
+  return await checkout.run("scripts/test", [checkout.path], { env });
 }
 const closing = ({ stdout }: Ran) => stdout.trimEnd().split("\n").at(-1);
 
@@ -37,18 +45,70 @@ Deno.test("what a test prints is not taken for the runner's count", async () => 
   assert.equal(closing(ran), "1 passed, 0 failed");
 });
 
-Deno.test("without a path all tests run, with one only it, flags are handed on", async () => {
-  await using checkout = await createCheckout();
-  await checkout.program("deno", FAKE_DENO);
-  const called = async (args: string[]) => {
-    const { stdout } = await checkout.run("scripts/test", args, { env: { PRINTS: "" } });
-    return stdout.split("\0").slice(4, -1);
-  };
-  assert.deepEqual((await called(["--filter", "ENR 1"])).slice(-4), [
+/** The words of each call of the runner. */
+async function called(checkout: Checkout, args: string[]): Promise<string[][]> {
+  await checkout.program(
+    "deno",
+    FAKE_DENO.replace(
+      "test-told) ",
+      `test-told) printf '%s\\0' "$OPENBOX_TEST_PROGRAM" "$@"; echo; `,
+    ),
+  );
+  const env = { PRINTS: "ok | 3 passed | 0 failed | 1 ignored (1s)\\n", ENDS: "0" };
+  const { stdout } = await checkout.run("scripts/test", args, { env });
+  return stdout.split("\n").filter((line) => line.includes("\0")).map((line) =>
+    line.split("\0").slice(0, -1)
+  );
+}
+const program = (words: string[] | undefined) => words![0]!.replace(/^.*\/check out\//, "");
+
+Deno.test("without a path all tests run, those of tests/e2e with what is built; flags are handed on", async () => {
+  await using checkout = await testCheckout();
+  const [source, built, ...more] = await called(checkout, ["--filter", "ENR 1"]);
+  assert.deepEqual(more, []);
+  assert.equal(program(source), "");
+  assert.deepEqual(source!.slice(-4), [
     "--filter",
     "ENR 1",
-    "--ignore=tests/bench",
+    "--ignore=tests/bench,tests/e2e",
     "tests",
   ]);
-  assert.deepEqual((await called([checkout.path])).slice(-1), [checkout.path]);
+  assert.equal(program(built), "dist/openbox");
+  assert.deepEqual(built!.slice(-3), ["--filter", "ENR 1", "tests/e2e"]);
+});
+
+Deno.test("with a path only it runs, from source or with what is built", async () => {
+  await using checkout = await testCheckout();
+  const [source, ...more] = await called(checkout, [checkout.path]);
+  assert.deepEqual([program(source), source!.at(-1), more.length], ["", checkout.path, 0]);
+  const [built, ...others] = await called(checkout, ["--built", checkout.path]);
+  assert.deepEqual([program(built), built!.at(-1), others.length], [
+    "dist/openbox",
+    checkout.path,
+    0,
+  ]);
+});
+
+Deno.test("the last line adds all of it up, and fails with the worst", async () => {
+  await using checkout = await testCheckout();
+  const env = { PRINTS: "ok | 3 passed | 0 failed | 1 ignored (1s)\\n", ENDS: "0" };
+  const ran = await checkout.run("scripts/test", [], { env });
+  assert.deepEqual([closing(ran), ran.code], ["6 passed, 0 failed, 2 skipped", 0]);
+  await using broken = await testCheckout("echo no; exit 3");
+  const failed = await broken.run("scripts/test", [], { env });
+  assert.deepEqual([closing(failed), failed.code], ["3 passed, 1 failed, 1 skipped", 1]);
+});
+
+Deno.test("the executable is built again when a source is newer, and not otherwise", async () => {
+  await using checkout = await testCheckout("mkdir -p dist && echo built >>dist/openbox");
+  const env = { PRINTS: "", ENDS: "0" };
+  const builds = async () => {
+    await checkout.run("scripts/test", ["--built", checkout.path], { env });
+    return (await Deno.readTextFile(`${checkout.path}/dist/openbox`)).split("\n").length - 1;
+  };
+  assert.equal(await builds(), 1);
+  assert.equal(await builds(), 1);
+  const later = Date.now() / 1000 + 5;
+  await Deno.utime(`${checkout.path}/deno.lock`, later, later);
+  assert.equal(await builds(), 2);
 });
