@@ -105,8 +105,8 @@ Deno.test(
     assert.match(upgraded.stdout, /^openbox 0\.2\.0 has taken the place of 0\.1\.0$/m);
     assert.match(upgraded.stderr, /openbox service status/);
     assert.equal((await run("version")).stdout, "openbox 0.2.0\n");
-    const names = [...Deno.readDirSync(bin)].map(({ name }) => name).sort();
-    assert.deepEqual(names, [".openbox.old", "openbox"]);
+    const names = () => [...Deno.readDirSync(bin)].map(({ name }) => name).sort();
+    assert.deepEqual(names(), [".openbox.old", "openbox"]);
 
     const back = await run("upgrade", "--version", "0.1.0");
     assert.equal(back.code, 5);
@@ -115,6 +115,6 @@ Deno.test(
 
     const removed = await shell("uninstall");
     assert.equal(removed.code, 0, removed.stderr);
-    assert.deepEqual([...Deno.readDirSync(bin)], []);
+    assert.deepEqual(names(), []);
   },
 );
