@@ -1,6 +1,7 @@
 /** What scripts/build runs. It ends with 1, and says why, when anything is not as it should be. */
 // deno-lint-ignore-file no-console -- a script's output
-import { bundle } from "./bundle.ts";
+import { type BuildForm, bundle } from "./bundle.ts";
+import { compile } from "./compiled.ts";
 import { executable } from "./executable.ts";
 import { isRepository } from "../src/release/source.ts";
 import { findRepository } from "./release/repository.ts";
@@ -10,31 +11,34 @@ import { isTarget, ownTarget, readRuntime, type Target, TARGETS } from "./runtim
 interface Wanted {
   readonly targets: readonly { readonly target: Target; readonly name: string }[];
   readonly out: string;
+  readonly form: BuildForm;
   readonly repository: string | undefined;
 }
 
 const USAGE = `usage: scripts/build [--target ${
   TARGETS.join("|")
-}|all] [--out FOLDER] [--repository OWNER/NAME]`;
+}|all] [--form offline|compiled] [--out FOLDER] [--repository OWNER/NAME]`;
 
 function readArguments(args: readonly string[]): Wanted {
-  const values = { "--target": "", "--out": "dist", "--repository": "" };
+  const values = { "--target": "", "--form": "offline", "--out": "dist", "--repository": "" };
   for (let at = 0; at < args.length; at += 2) {
     const [flag, value] = [args[at]!, args[at + 1]];
     if (!Object.hasOwn(values, flag) || !value) throw new Error(USAGE);
     values[flag as keyof typeof values] = value;
   }
-  const { "--target": target, "--out": out } = values;
+  const { "--target": target, "--form": form, "--out": out } = values;
+  if (form !== "offline" && form !== "compiled") throw new Error(USAGE);
   const repository = values["--repository"] || undefined;
   if (repository !== undefined && !isRepository(repository)) throw new Error(USAGE);
   if (target === "") {
-    return { targets: [{ target: ownTarget(), name: "openbox" }], out, repository };
+    return { targets: [{ target: ownTarget(), name: "openbox" }], out, form, repository };
   }
   const asked = target === "all" ? TARGETS : [target].filter(isTarget);
   if (asked.length === 0) throw new Error(USAGE);
   return {
     targets: asked.map((target) => ({ target, name: `openbox-${target}` })),
     out,
+    form,
     repository,
   };
 }
@@ -51,16 +55,18 @@ async function readCommit(root: string): Promise<string | null> {
   return await git("status", "--porcelain") === "" ? commit : `${commit}-changed`;
 }
 
-async function build({ targets, out, ...wanted }: Wanted, root: string): Promise<void> {
+async function build({ targets, out, form, ...wanted }: Wanted, root: string): Promise<void> {
   const denoVersion = (await Deno.readTextFile(`${root}/.deno-version`)).trim();
   const { version } = JSON.parse(await Deno.readTextFile(`${root}/deno.json`));
   const commit = await readCommit(root);
   const repository = wanted.repository ?? await findRepository(root) ?? null;
-  const files = await bundle({ root, form: "offline", commit, repository });
+  const files = await bundle({ root, form, commit, repository });
   await Deno.mkdir(out, { recursive: true });
   for (const { target, name } of targets) {
-    const runtime = await readRuntime(target, { version: denoVersion, cache: `${root}/.deno` });
-    const bytes = await executable({ root, target, version, runtime, bundle: files });
+    const bytes = form === "compiled" ? await compile(files, target) : await executable({
+      ...{ root, target, version, bundle: files },
+      runtime: await readRuntime(target, { version: denoVersion, cache: `${root}/.deno` }),
+    });
     const path = `${out}/${name}`;
     // the rename: one that is running now goes on with the old file
     await Deno.writeFile(`${path}.new`, bytes, { mode: 0o755 });

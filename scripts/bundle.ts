@@ -4,7 +4,7 @@
  * on the sources and on nothing else: not on where they lie, and not on where Deno keeps the packages.
  */
 
-/** The hot path, and the file that it loads for everything else; none where main.ts does not split itself. */
+/** The hot path, and the file that it loads for everything else. They share no module, only plain values. */
 const HOT = "main.ts";
 const REST = "./src/cli/process.ts";
 
@@ -27,18 +27,12 @@ export interface BundleOptions {
 export type Bundle = ReadonlyMap<string, string>;
 
 export async function bundle({ root, ...build }: BundleOptions): Promise<Bundle> {
-  const hot = await Deno.readTextFile(`${root}/${HOT}`);
-  const parts = hot.includes(`import("${REST}")`)
-    ? [
-      onlyFile(await runBundler(root, HOT, ["--external", REST])),
-      await runBundler(root, REST, ["--code-splitting"]),
-    ]
-    : [await runBundler(root, HOT, ["--code-splitting"])];
-  const files = new Map(parts.flatMap((part) => [...part]));
-  const texts = nameInOrder(files);
+  const hot = onlyFile(await runBundler(root, HOT, [...EXTERNAL, REST]));
+  const rest = await runBundler(root, REST, EXTERNAL);
+  const texts = nameInOrder(new Map([...hot, ...rest]));
+  replaceOnce(texts, `import("${REST}")`, `import("./process.js")`);
   stampBuild(texts, build);
   loadNodeModulesLate(texts);
-  if (parts.length > 1) replaceOnce(texts, `import("${REST}")`, `import("./process.js")`);
   return texts;
 }
 
@@ -49,15 +43,17 @@ function onlyFile(files: Bundle): Bundle {
   return files;
 }
 
-async function runBundler(root: string, entry: string, flags: readonly string[]): Promise<Bundle> {
+async function runBundler(
+  root: string,
+  entry: string,
+  external: readonly string[],
+): Promise<Bundle> {
   const out = await Deno.makeTempDir({ prefix: "openbox-bundle-" });
   try {
     const { success, stderr } = await new Deno.Command(Deno.execPath(), {
       args: [
-        ...["bundle", "--quiet", "--platform", "deno", "--frozen", "--outdir", out],
-        ...EXTERNAL.flatMap((name) => ["--external", name]),
-        ...flags,
-        entry,
+        ...["bundle", entry, "--quiet", "--platform", "deno", "--code-splitting", "--frozen"],
+        ...["--outdir", out, ...external.flatMap((name) => ["--external", name])],
       ],
       cwd: root,
       env: { NO_COLOR: "1" },

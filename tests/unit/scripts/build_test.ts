@@ -78,7 +78,7 @@ Deno.test("INS-8: one commit built twice, in two places, is the same file, and i
 });
 
 Deno.test("a target that there is not is refused with those that there are", async () => {
-  for (const args of [["--target", "plan9-x64"], ["--target"], ["--no-such"]]) {
+  for (const args of [["--target", "plan9-x64"], ["--target"], ["--no-such"], ["--form", "x"]]) {
     const { code, err } = await run([`${ROOT}/scripts/build`, ...args]);
     assert.equal(code, 1);
     assert.match(
