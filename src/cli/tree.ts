@@ -14,7 +14,7 @@ import { RUN_FLAGS } from "./run_flags.ts";
 import { daemon } from "./tree_daemon.ts";
 import { can, revoke, rule, token, user } from "./tree_access.ts";
 import { upgrade } from "./tree_install.ts";
-import { service } from "./tree_machine.ts";
+import { doctor, service } from "./tree_machine.ts";
 import { audit, backup, ca, caKeygen, restore } from "./tree_upkeep.ts";
 
 const node = () => argument("NODE", "Its id, or its name", { proposeCompletions: nodeNames });
@@ -284,6 +284,7 @@ export const root = buildRouteMap<string, Context>({
     control,
     agent,
     service,
+    doctor,
     ca,
     caKeygen,
     completion,

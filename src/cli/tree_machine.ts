@@ -1,4 +1,4 @@
-/** The commands for what openbox is on this machine: its services. */
+/** The commands for what openbox is on this machine: its services, and whether all is well with it. */
 import { buildRouteMap } from "@stricli/core";
 import { command, type Context } from "./command.ts";
 import type {
@@ -80,4 +80,16 @@ export const service = buildRouteMap<string, Context>({
     status,
   },
   docs: { brief: "Run as a service: systemd on Linux, launchd on macOS" },
+});
+
+export const doctor = command<JsonFlags>({
+  brief: "Find what is wrong with this set-up, and what mends it",
+  about:
+    `Looks at the executable, the variables, the home and the login, asks the control plane and knocks at each node, and looks at the services and the agent of this machine. Ends with 1 where something is wrong.
+
+Examples:
+  openbox doctor
+  openbox doctor --json | jq -r '.findings[] | select(.verdict == "wrong") | .hint'`,
+  parameters: { flags: { json: JSON_FLAG } },
+  load: async () => (await import("./commands/doctor.ts")).doctor,
 });

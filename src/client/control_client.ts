@@ -7,6 +7,7 @@ import { type AbortOptions, abortReason, deadline } from "../abort.ts";
 import { type AuditHead, AuditPage, type AuditRecord, AuditVerdict } from "../api/audit.ts";
 import { type CaRotateRequest, CaStatus } from "../api/ca.ts";
 import { DispatchAnswer, type DispatchRequest } from "../api/dispatch.ts";
+import { Health } from "../api/health.ts";
 import { CanAnswer, type CanRequest } from "../api/can.ts";
 import {
   EnrollToken,
@@ -97,6 +98,8 @@ export interface ControlClient extends AsyncDisposable {
   heartbeat(request: HeartbeatRequest, options?: AbortOptions): Promise<HeartbeatAnswer>;
   reportRuns(events: RunEvents, options?: AbortOptions): Promise<void>;
   dispatch(request: DispatchRequest, options?: AbortOptions): Promise<DispatchAnswer>;
+  /** What it says of itself, without a token. Throws where it cannot be reached. */
+  health(options?: AbortOptions): Promise<ControlHealth>;
   /** The lines of a backup as they come, however long that takes: `options` ends it. */
   backup(
     request: { readonly passphrase: Secret | undefined; readonly withoutCa: boolean },
@@ -112,6 +115,13 @@ export interface ControlClient extends AsyncDisposable {
     request: { readonly kept: AuditHead | undefined },
     options?: AbortOptions,
   ): Promise<AuditVerdict>;
+}
+
+export interface ControlHealth {
+  /** Why it cannot do its work; undefined where it can. */
+  readonly trouble: string | undefined;
+  /** Its clock, in epoch milliseconds, cut to whole seconds. */
+  readonly time: number | undefined;
 }
 
 /** The first `limit` records behind `after`, or the last ones; `since` is in epoch seconds. */
@@ -175,6 +185,7 @@ export function createControlClient(options: ControlClientOptions): ControlClien
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
+  const unanswered = (ms: number) => unreachable(server, `no answer within ${ms / 1000} s`);
   const failure = (error: unknown, signal: AbortSignal): unknown => {
     if (signal.aborted) return abortReason(signal);
     if (error instanceof OpenboxError) return error;
@@ -190,9 +201,7 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     ms = options.deadlineMs ?? DEADLINE_MS,
   ): Promise<v.InferOutput<T>> {
     await using _watch = options.watch?.();
-    using limit = deadline(ms, () => unreachable(server, `no answer within ${ms / 1000} s`), {
-      signal,
-    });
+    using limit = deadline(ms, () => unanswered(ms), { signal });
     let response: Response, bytes: Uint8Array;
     try {
       response = await request(method, path, body, limit.signal);
@@ -285,6 +294,24 @@ export function createControlClient(options: ControlClientOptions): ControlClien
     heartbeat: (request, options) =>
       call(HeartbeatAnswer, "POST", "/v1/nodes/heartbeat", request, options),
     reportRuns: (events, options) => call(v.undefined(), "POST", "/v1/nodes/runs", events, options),
+    async health({ signal } = {}) {
+      using limit = deadline(DEADLINE_MS, () => unanswered(DEADLINE_MS), { signal });
+      let response: Response, bytes: Uint8Array;
+      try {
+        response = await request("GET", "/health", undefined, limit.signal);
+        bytes = await readLimited(response, server);
+      } catch (error) {
+        throw failure(error, limit.signal);
+      }
+      const time = Date.parse(response.headers.get("date") ?? "");
+      const body = parseJson(bytes), told = v.safeParse(ErrorBody, body);
+      // a server of something else answers too
+      if (!told.success && !v.is(Health, body)) throw refusal(server, response, bytes);
+      return {
+        trouble: told.success ? told.output.error : undefined,
+        time: Number.isNaN(time) ? undefined : time,
+      };
+    },
     dispatch: (request, options) => call(DispatchAnswer, "POST", "/v1/dispatch", request, options),
     async backup({ passphrase, withoutCa }, { signal }) {
       const body = { passphrase: passphrase?.reveal(), without_ca: withoutCa };

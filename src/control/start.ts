@@ -5,6 +5,7 @@ import { utf8 } from "../bytes.ts";
 import { isInsecure, parseServerUrl } from "../client/server_url.ts";
 import type { Clock } from "../clock.ts";
 import { OpenboxError, toOpenboxError } from "../errors.ts";
+import { networkFileSystem } from "../home/network_file_system.ts";
 import { createPrivateFile, readPrivateFile } from "../home/private_file.ts";
 import type { Host } from "../host.ts";
 import { newProcessId, newUserToken } from "../ids.ts";
@@ -227,12 +228,24 @@ export async function runControl(settings: ControlSettings, host: Host): Promise
     );
   }
   await using control = await startControl(settings, host);
+  await warnNetwork(settings);
   await host.stdout.write(utf8(startLines(control)));
   await using _supervised = await supervisor.ready((options) => control.answers(options));
   if (!host.signal.aborted) {
     await new Promise((resolve) => host.signal.addEventListener("abort", resolve, { once: true }));
   }
   log("control").info("ending: answering what came so far");
+}
+
+/** SQLite counts on locks and syncs that such a file system may only pretend. */
+async function warnNetwork({ database }: ControlSettings): Promise<void> {
+  if (database.kind === "postgres") return;
+  const network = await networkFileSystem(database.path);
+  if (network === undefined) return;
+  log("control").warn(
+    "the database {path} is on {network}, which other machines share: a copy of it may be damaged by a second control plane or a lost connection; OPENBOX_HOME or --db names a local disk",
+    { path: database.path, network },
+  );
 }
 
 async function readPassphrase(

@@ -69,6 +69,7 @@ function readPrint(output: string | undefined) {
     state: output === undefined ? "stopped" : value("state") === "running" ? "running" : "stopped",
     pid: pid > 0 ? pid : undefined,
     restarts: undefined,
+    delegated: undefined,
     failure: /^-?[1-9]/.test(exit) ? `exit code ${exit}` : undefined,
   };
 }

@@ -41,6 +41,8 @@ export interface ServiceStatus extends Placed {
   readonly pid: number | undefined;
   /** How often it was started anew since its manager started it. */
   readonly restarts: number | undefined;
+  /** Whether it may make groups of processes, which have limits; undefined where that is no question. */
+  readonly delegated: boolean | undefined;
   /** The manager's word for how it ended, where it failed. */
   readonly failure: string | undefined;
 }

@@ -108,7 +108,7 @@ function requireScope({ service, scope }: Placed): void {
   }
 }
 
-const PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Result";
+const PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,Delegate,Result";
 
 function readShow(output: string) {
   const value = (name: string) => new RegExp(`^${name}=(.*)$`, "m").exec(output)?.[1] ?? "";
@@ -128,6 +128,7 @@ function readShow(output: string) {
       : "stopped",
     pid: pid > 0 ? pid : undefined,
     restarts: restarts === "" ? undefined : Number(restarts),
+    delegated: value("Delegate") === "" ? undefined : value("Delegate") === "yes",
     failure: result === "" || result === "success" ? undefined : result,
   };
 }

@@ -28,6 +28,9 @@ export const aNode = (fields: Partial<Node> = {}): Node => ({
   ...fields,
 });
 
+/** A header that every server should send, and Deno.serve does not. */
+const now = () => ({ date: new Date().toUTCString() });
+
 export interface FakeControlOptions {
   /** Serve HTTPS with this certificate. */
   readonly tls?: { readonly cert: string; readonly key: string };
@@ -43,6 +46,7 @@ export function startFakeControl({ tls }: FakeControlOptions = {}): FakeControl 
     const { pathname, search } = new URL(request.url);
     const body = await request.text();
     control.requests.push(`${request.method} ${pathname}${search} ${body || "{}"}`);
+    if (pathname === "/health") return Response.json({ status: "ok" }, { headers: now() });
     if (request.headers.get("authorization") !== `Bearer ${token}`) {
       return error(401, "unauthorized", "this token is not known here");
     }

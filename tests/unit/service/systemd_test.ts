@@ -137,6 +137,7 @@ Deno.test("what systemd says of a unit becomes a state", () => {
     state: "running",
     pid: 42,
     restarts: 3,
+    delegated: undefined,
     failure: undefined,
   });
   assert.equal(show("activating", "start").state, "starting");
