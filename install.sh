@@ -431,6 +431,7 @@ EOF
     done
     [ -n "$removed" ] || die "nothing to remove: no openbox in $*" "set OPENBOX_BIN_DIR to its folder"
     say "  its login, keys and data stay in ~/.openbox; rm -r ~/.openbox takes them away for good"
+    say "  what it unpacked is in ~/.cache/openbox (macOS: ~/Library/Caches/openbox), and can go"
   }
 
   # A service whose program is gone would be started anew for ever.

@@ -355,6 +355,22 @@ Deno.test(
 );
 
 Deno.test(
+  "INS-5: a new openbox that never answers is waited for half a minute, and replaces nothing",
+  WANTED,
+  async () => {
+    await using world = await openInstallWorld();
+    await world.run();
+    world.mirror.publish({ version: "1.3.0", executable: "#!/bin/sh\nexec /bin/sleep 600\n" });
+    const waited = `${world.folder}/waited`;
+    await world.program("sleep", `#!/bin/sh\necho "$1" >>${waited}\nexec /bin/sleep 0.2\n`);
+    for (const shell of SHELLS) await world.refuses(/does not start here/, { shell });
+    await world.assertIs("1.2.3");
+    assert.deepEqual(world.installed(), ["openbox"]);
+    assert.match(await Deno.readTextFile(waited), /^(30\n)+$/);
+  },
+);
+
+Deno.test(
   "INS-5: a user who cannot write to the folder is told so; without one it goes to ~/.local/bin",
   requireComponent("linux-root", "curl", "ssh-keygen", "dash"),
   async () => {
