@@ -60,6 +60,7 @@ Deno.test("a release is tested on its own executables, signed after that, and sh
   ) {
     assert.match(release, new RegExp(`^  ${job}:\n    needs: ${before}$`, "m"));
   }
+  assert.match(release, /sh scripts\/build --target all --form compiled/);
   assert.match(release, /OPENBOX_TEST_PROGRAM=.* sh scripts\/test tests\/e2e/);
   assert.match(release, /test ! -e dist\/release\/UNSIGNED\.txt/);
   assert.match(release, /actions\/attest-build-provenance@/);
