@@ -13,6 +13,7 @@ import {
   SYSTEMS,
   UNSIGNED,
 } from "../../../scripts/release/dist.ts";
+import { repositoryOf } from "../../../scripts/release/repository.ts";
 import { type Graph, type Lock, makeSbom } from "../../../scripts/release/sbom.ts";
 import { requireComponent } from "../../fixtures/component.ts";
 import { COMMIT, keyLine, tinyExecutable } from "../../fixtures/release.ts";
@@ -157,6 +158,24 @@ Deno.test("INS-8: the SBOM names each package that the program has, with the has
     for (const ref of dependsOn) assert.ok(refs.includes(ref), ref);
   }
   assert.throws(() => makeSbom({ ...about, graph, lock: { npm: {} } }), /no SHA-512 of/);
+});
+
+Deno.test("the repository is read from a remote on GitHub, in each form that git takes", () => {
+  for (
+    const [remote, repository] of [
+      ["https://github.com/owner/na.me.git", "owner/na.me"],
+      ["https://github.com/owner/name/", "owner/name"],
+      ["git@github.com:owner/name.git", "owner/name"],
+      ["ssh://git@github.com/owner/name", "owner/name"],
+      ["https://example.com/owner/name", undefined],
+      ["https://github.com.example.com/owner/name", undefined],
+      ["https://github.com/owner/name/more", undefined],
+      ["https://github.com/owner/$(id)", undefined],
+      ["/srv/git/openbox", undefined],
+    ] as const
+  ) {
+    assert.equal(repositoryOf(remote), repository, remote);
+  }
 });
 
 Deno.test("scripts/dist makes a release of executables that are there", async () => {
