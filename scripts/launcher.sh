@@ -9,10 +9,10 @@ openbox_deno_size=@DENO_SIZE@ openbox_main_size=@MAIN_SIZE@
 openbox_refuse() {
   printf 'openbox: unavailable: %s\n  hint: %s\n' "$1" "$2" >&2
   # as openbox ends where it fails itself
-  case $openbox_word in -* | run) exit 255 ;; esac
+  case $openbox_first in -* | run) exit 255 ;; esac
   exit 6
 }
-openbox_word=${1-}
+openbox_first=${1-}
 
 if [ -n "${OPENBOX_CACHE-}" ]; then
   openbox_cache=$OPENBOX_CACHE

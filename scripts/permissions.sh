@@ -113,12 +113,21 @@ openbox_cli_files() (
   printf '%s\n' "$files"
 )
 
-# One file of the CLI's own settings, and where it looks for the daemon.
+# A folder for the daemon's socket, which is otherwise in the home.
+openbox_add_socket() {
+  case $1 in
+  '') return ;;
+  */*) set -- "${1%/*}" ;;
+  *) set -- "$PWD" ;;
+  esac
+  openbox_read=$openbox_read,${1:-/} openbox_write=$openbox_write,${1:-/}
+}
+
 openbox_read=$openbox_home${OPENBOX_TLS_CA:+,$OPENBOX_TLS_CA}
 openbox_write=$openbox_home
-if [ -n "${OPENBOX_DAEMON_SOCKET-}" ]; then
-  openbox_read=$openbox_read,${OPENBOX_DAEMON_SOCKET%/*} openbox_write=$openbox_write,${OPENBOX_DAEMON_SOCKET%/*}
-fi
+openbox_add_socket "${OPENBOX_DAEMON_SOCKET-}"
+
+# what a relative name is relative to has to be known
 case ,$openbox_read in *,[!/]*) openbox_read=$openbox_read,$PWD ;; esac
 
 case ${1-} in
@@ -134,6 +143,12 @@ agent)
   set -- --allow-all "$openbox_main" "$@"
   ;;
 daemon)
+  openbox_flag=
+  for openbox_word; do
+    case $openbox_flag in --socket) openbox_add_socket "$openbox_word" ;; esac
+    case $openbox_word in --socket=*) openbox_add_socket "${openbox_word#*=}" ;; esac
+    openbox_flag=$openbox_word
+  done
   case ${NOTIFY_SOCKET-} in /*) openbox_write=$openbox_write,$NOTIFY_SOCKET ;; esac
   set -- --allow-net --allow-env --allow-sys=uid \
     --allow-read="$openbox_read" --allow-write="$openbox_write" "$openbox_main" "$@"
@@ -152,9 +167,13 @@ login | token | ca | backup | restore)
     --allow-read="$openbox_read$(openbox_cli_files read "$@")" \
     --allow-write="$openbox_write$(openbox_cli_files write "$@")" "$openbox_main" "$@"
   ;;
+run | -*)
+  # the daemon, and what makes a terminal ready for a remote one; both before it connects to anything
+  set -- --allow-net --allow-env --allow-sys=uid --allow-run=/bin/sh,"$openbox_program" \
+    --allow-read="$openbox_read" --allow-write="$openbox_write" "$openbox_main" "$@"
+  ;;
 *)
-  # stty puts this terminal into the mode that a remote one needs
-  set -- --allow-net --allow-env --allow-sys=uid --allow-run=/bin/stty,"$openbox_program" \
+  set -- --allow-net --allow-env --allow-sys=uid \
     --allow-read="$openbox_read" --allow-write="$openbox_write" "$openbox_main" "$@"
   ;;
 esac

@@ -21,6 +21,11 @@ export interface Host {
     command: readonly [string, ...string[]],
     env: Readonly<Record<string, string>>,
   ): void;
+  /**
+   * From here on this process starts no program and loads no library, whatever it is told. With `terminal`
+   * it can still hand its terminal over.
+   */
+  dropPermissions(options?: { readonly terminal: boolean }): void;
   /** Takes a signal away from `signal` until disposed; the newest handler wins. */
   onSignal(name: HostSignal, handler: () => void): Disposable;
 }
@@ -41,7 +46,7 @@ export interface Input {
    * Hands the terminal over to a remote one until disposed: keys come as bytes, and what is printed reaches
    * the screen as it is. However the process ends, if it is told, the terminal is given back.
    */
-  passThrough(): Disposable;
+  passThrough(): Promise<Disposable>;
 }
 
 export interface Output {

@@ -1,6 +1,7 @@
 /** This process as a Host: the one place, besides main.ts, that takes Deno's arguments, streams and signals. */
 import { systemClock } from "./clock.ts";
 import { OpenboxError } from "./errors.ts";
+import { dropPermissions } from "./permissions.ts";
 import {
   BrokenPipe,
   type Host,
@@ -69,6 +70,10 @@ export function processHost(): ProcessHost {
       return Deno.env.get("OPENBOX_PROGRAM") || undefined;
     },
     startDetached,
+    dropPermissions({ terminal } = { terminal: false }) {
+      if (terminal) rawOutput = prepareRawOutput();
+      dropPermissions();
+    },
     onSignal(name, handler) {
       const entry = { name, handler };
       handlers.push(entry);
@@ -122,7 +127,7 @@ const input: Input = {
 /** The ways in which this process ends without our code: an exit, and what nobody caught. */
 const LAST_EVENTS = ["unload", "error", "unhandledrejection"] as const;
 
-function passThrough(): Disposable {
+async function passThrough(): Promise<Disposable> {
   const giveBack = () => {
     for (const event of LAST_EVENTS) removeEventListener(event, giveBack);
     try {
@@ -133,22 +138,39 @@ function passThrough(): Disposable {
   };
   for (const event of LAST_EVENTS) addEventListener(event, giveBack);
   Deno.stdin.setRaw(true);
-  leaveOutputAlone();
+  await (rawOutput ?? prepareRawOutput())?.start();
   return { [Symbol.dispose]: giveBack };
 }
 
-/** Deno's raw mode goes on putting a carriage return before each newline, which moves a remote editor's cursor. */
-function leaveOutputAlone(): void {
+/** Made when permissions were dropped, for the terminal that is handed over later. */
+let rawOutput: ReturnType<typeof prepareRawOutput>;
+
+/**
+ * Deno's raw mode goes on putting a carriage return before each newline, which moves a remote editor's
+ * cursor. A process that stands ready takes that away on our word: later we may start none.
+ */
+function prepareRawOutput() {
+  if (!Deno.stdin.isTerminal() || !Deno.stdout.isTerminal()) return undefined;
   try {
-    new Deno.Command("/bin/stty", {
-      args: ["-opost"],
+    const child = new Deno.Command("/bin/sh", {
+      args: ["-c", "read -r _ && exec stty -opost <&1"],
       clearEnv: true,
-      stdin: "inherit",
-      stdout: "null",
+      stdin: "piped",
+      stdout: "inherit",
       stderr: "null",
-    }).outputSync();
+    }).spawn();
+    child.unref();
+    return {
+      async start() {
+        const input = child.stdin.getWriter();
+        await input.write(new Uint8Array([10])).catch(() => {});
+        await input.close().catch(() => {});
+        await child.status;
+      },
+    };
   } catch {
     // without the program, or the permission to run it, a few full-screen programs draw askew
+    return undefined;
   }
 }
 

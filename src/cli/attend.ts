@@ -43,7 +43,7 @@ export async function attend(
   screen?: ScreenSize,
 ): Promise<Attended> {
   using stopped = onSignals(run, screen ? ENDING_TERMINAL : ENDING, host);
-  using _terminal = screen && connectTerminal(run, screen, host);
+  using _terminal = screen && await connectTerminal(run, screen, host);
   void feed(run, host.stdin); // the command's end does not wait for it: a terminal has no end
   const finished = finish(run, sink);
   const reason = await Promise.race([finished, stopped.reason]);

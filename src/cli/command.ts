@@ -24,14 +24,17 @@ export interface CommandSpec<FLAGS extends Flags<FLAGS>, ARGS extends BaseArgs> 
   /** Examples are lines that begin with two blanks. */
   readonly about?: string;
   readonly parameters: TypedCommandParameters<FLAGS, ARGS, Context>;
+  /** It starts programs, as its purpose is: without it the process gives that up before anything else. */
+  readonly startsPrograms?: true;
   load(): Promise<(flags: FLAGS, host: Host, ...args: ARGS) => Promise<number | void>>;
 }
 
 /** Stricli prints in its own way what a command throws; here it is carried to our one printer. */
 export function command<FLAGS extends Flags<FLAGS>, ARGS extends BaseArgs = []>(
-  { brief, about, parameters, load }: CommandSpec<FLAGS, ARGS>,
+  { brief, about, parameters, startsPrograms, load }: CommandSpec<FLAGS, ARGS>,
 ): Command<Context> {
   async function act(this: Context, flags: FLAGS, ...args: ARGS): Promise<void> {
+    if (!startsPrograms) this.host.dropPermissions();
     try {
       const action = await load();
       this.end.code = await action(flags, this.host, ...args) ?? 0;

@@ -58,7 +58,11 @@ export async function runThroughDaemon(args: readonly string[]): Promise<HotEnd>
   } catch (error) {
     accepted = Promise.reject(error);
   }
-  const open = async () => await (await accepted).started(host);
+  const open = async () => {
+    const run = await accepted;
+    host.dropPermissions({ terminal: options.command.terminal !== undefined });
+    return await run.started(host);
+  };
   const run = { options, runId, json: begun.flags.has("json") };
   const code = await carryOut(run, open, host).catch((error) => failed(error, host));
   return { code, release };

@@ -7,6 +7,7 @@ import { splitCommandLine } from "./splitter.ts";
 export async function run(host: Host): Promise<number> {
   try {
     if (host.args[0] === "__complete") {
+      host.dropPermissions();
       return await (await import("./complete.ts")).complete(host.args.slice(1), host);
     }
     const line = splitCommandLine(host.args);

@@ -42,8 +42,12 @@ export function chooseTerminal(
  * Hands this terminal over to the one of the run, its size included, until disposed. Where stdin is none,
  * there is nothing to hand over.
  */
-export function connectTerminal(run: RemoteRun, size: ScreenSize, host: Host): Disposable {
-  const stack = new DisposableStack();
+export async function connectTerminal(
+  run: RemoteRun,
+  size: ScreenSize,
+  host: Host,
+): Promise<Disposable> {
+  using stack = new DisposableStack();
   let known = size;
   const follow = () => {
     const now = host.stdout.size();
@@ -53,8 +57,8 @@ export function connectTerminal(run: RemoteRun, size: ScreenSize, host: Host): D
   };
   stack.use(host.onSignal("SIGWINCH", follow));
   follow(); // it may have changed while we connected
-  if (host.stdin.isTerminal()) stack.use(host.stdin.passThrough());
-  return stack;
+  if (host.stdin.isTerminal()) stack.use(await host.stdin.passThrough());
+  return stack.move();
 }
 
 const usage = (message: string, hint = "openbox help run") =>

@@ -217,6 +217,7 @@ Examples:
     flags: AGENT_FLAGS,
     aliases: { t: "tag" },
   },
+  startsPrograms: true,
   load: async () => (await import("./commands/agent.ts")).agent,
 });
 

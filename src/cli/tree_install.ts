@@ -21,5 +21,6 @@ Examples:
       json: JSON_FLAG,
     },
   },
+  startsPrograms: true,
   load: async () => (await import("./commands/upgrade.ts")).upgrade,
 });

@@ -24,6 +24,7 @@ Examples:
   OPENBOX_ENROLL_TOKEN=enroll_… openbox service install agent --server https://box.example.com
   openbox service install agent --server https://box.example.com --dry-run`,
   parameters: { flags: { ...AGENT_FLAGS, ...INSTALL_FLAGS }, aliases: { t: "tag" } },
+  startsPrograms: true,
   load: async () => (await import("./commands/service.ts")).installAgent,
 });
 
@@ -38,12 +39,14 @@ Examples:
   openbox service install control --addr :8443 --url https://box.example.com:8443 \\
     --tls-cert /etc/openbox/tls.crt --tls-key /etc/openbox/tls.key`,
   parameters: { flags: { ...CONTROL_SERVICE_FLAGS, ...INSTALL_FLAGS } },
+  startsPrograms: true,
   load: async () => (await import("./commands/service.ts")).installControl,
 });
 
 const installDaemon = command<InstallFlags>({
   brief: "Have systemd or launchd start the daemon, in place of the first command",
   parameters: { flags: INSTALL_FLAGS },
+  startsPrograms: true,
   load: async () => (await import("./commands/service.ts")).installDaemon,
 });
 
@@ -58,6 +61,7 @@ const uninstall = command<ServiceFlags, [string]>({
     flags: INSTALL_FLAGS,
     positional: { kind: "tuple", parameters: [which("agent, control or daemon")] },
   },
+  startsPrograms: true,
   load: async () => (await import("./commands/service.ts")).uninstall,
 });
 
@@ -67,6 +71,7 @@ const status = command<JsonFlags, string[]>({
     flags: { json: JSON_FLAG },
     positional: { kind: "array", parameter: which("One of them only"), maximum: 1 },
   },
+  startsPrograms: true,
   load: async () => (await import("./commands/service.ts")).status,
 });
 
@@ -91,5 +96,6 @@ Examples:
   openbox doctor
   openbox doctor --json | jq -r '.findings[] | select(.verdict == "wrong") | .hint'`,
   parameters: { flags: { json: JSON_FLAG } },
+  startsPrograms: true,
   load: async () => (await import("./commands/doctor.ts")).doctor,
 });

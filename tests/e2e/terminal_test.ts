@@ -63,6 +63,17 @@ Deno.test({
       },
     );
 
+    await step(
+      t,
+      "RUN-20: a newline that a program means as one moves no cursor back",
+      async () => {
+        const call = `openbox -t box --tty 'stty -opost; printf "one\\ntwo\\n"'`;
+        await using terminal = openTerminal(around(call), fleet.env);
+        await afterwards(terminal);
+        assert.ok(terminal.seen().includes("one\ntwo\n"), terminal.seen());
+      },
+    );
+
     await step(t, "RUN-13: --timeout ends a terminal with 124", async () => {
       await using terminal = openTerminal(
         around("openbox -t box --timeout 1s --tty sleep 300"),
@@ -155,7 +166,7 @@ Deno.test({
       await Deno.writeTextFile(
         script,
         `import { processHost } from "${host}";
-processHost().stdin.passThrough();
+await processHost().stdin.passThrough();
 setTimeout(() => { ${fault} });
 `,
       );

@@ -21,6 +21,8 @@ export interface FakeHostOptions {
 }
 
 export interface FakeHost extends Host {
+  /** Whether it may start nothing any more. */
+  readonly dropped: boolean;
   readonly out: FakeOutput;
   readonly err: FakeOutput;
   /** What was started to outlive it. */
@@ -72,6 +74,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
   const handlers: [HostSignal, () => void][] = [];
   const ending = new AbortController();
   const started: (readonly string[])[] = [];
+  let dropped = false;
   return {
     started,
     args: options.args ?? [],
@@ -82,7 +85,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
     stdin: {
       isTerminal: () => options.stdinTerminal ?? false,
       setRaw: () => {},
-      passThrough: () => ({ [Symbol.dispose]: () => {} }),
+      passThrough: () => Promise.resolve({ [Symbol.dispose]: () => {} }),
       read(buffer) {
         if (at >= input.length) return Promise.resolve(null);
         const part = input.subarray(at, at + buffer.length);
@@ -101,7 +104,14 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
     },
     cwd: () => options.cwd ?? "/",
     program: options.program,
-    startDetached: (command) => void started.push(command),
+    startDetached(command) {
+      if (dropped) throw new Error("what drops its permissions starts nothing any more");
+      started.push(command);
+    },
+    dropPermissions: () => void (dropped = true),
+    get dropped() {
+      return dropped;
+    },
     onSignal(name, handler) {
       const entry: [HostSignal, () => void] = [name, handler];
       handlers.push(entry);

@@ -35,6 +35,7 @@ export async function runOnNode({ flags, words }: RunLine, host: Host): Promise<
 async function start(options: RunOptions, runId: string, host: Host): Promise<RemoteRun> {
   const login = await readLogin(host);
   await spawnDaemon(login, host);
+  host.dropPermissions({ terminal: options.command.terminal !== undefined });
   await using _waiting = showWaiting("connecting …", host);
   await using control = createControlClient(login);
   const deps = { ...await runDeps(login, host), control };

@@ -219,7 +219,7 @@ function terminalHost() {
         read: () => new Promise<null>(() => {}),
         passThrough() {
           log.push("handed over");
-          return { [Symbol.dispose]: () => void log.push("given back") };
+          return Promise.resolve({ [Symbol.dispose]: () => void log.push("given back") });
         },
       },
       stdout: { ...host.stdout, write: () => Promise.resolve(), size: () => size },

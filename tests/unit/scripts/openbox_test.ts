@@ -128,7 +128,7 @@ Deno.test("a command on a node reads and writes openbox's home alone, also where
     const { flags, args } = await call(["-t", "x", ...words], { env });
     assert.equal(value(flags, "--allow-read"), "/home/me/.openbox");
     assert.equal(value(flags, "--allow-write"), "/home/me/.openbox");
-    assert.match(value(flags, "--allow-run")!, /^\/bin\/stty,.*\/check out\/scripts\/openbox$/);
+    assert.match(value(flags, "--allow-run")!, /^\/bin\/sh,.*\/check out\/scripts\/openbox$/);
     assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run$|read$|write$|ffi))/.test(flag)));
     assert.deepEqual(args, ["-t", "x", ...words]);
   }
@@ -161,6 +161,8 @@ Deno.test("the daemon has its home and its socket's folder, and starts nothing",
   const { flags } = await call(["daemon"], {
     env: { HOME: "/home/me", OPENBOX_DAEMON_SOCKET: "/run/x/openboxd.sock" },
   });
+  const given = await call(["daemon", "--socket", "/tmp/a b/s"], { env: { HOME: "/home/me" } });
+  assert.equal(value(given.flags, "--allow-write"), "/home/me/.openbox,/tmp/a b");
   assert.equal(value(flags, "--allow-read"), "/home/me/.openbox,/run/x");
   assert.equal(value(flags, "--allow-write"), "/home/me/.openbox,/run/x");
   assert.ok(!flags.some((flag) => /^(-A|--allow-(all|run|ffi))/.test(flag)));
