@@ -48,13 +48,15 @@ drwx------"*"
   done
 }
 
+# What is imported late is looked at late: else Deno would read all of the program for the little that a
+# command needs of it.
 openbox_start() {
-  openbox_main=$openbox_dir/main.js
+  openbox_main=$openbox_dir/main.js openbox_code=$openbox_dir
   @ENVIRONMENT@
   export OPENBOX_PROGRAM="$openbox_program" DENO_DIR="$openbox_dir/code"
   @PERMISSIONS@
   exec "$openbox_dir/deno" run --quiet --no-prompt --no-config --no-lock --no-check --no-remote --no-npm \
-    --cached-only --unstable-net "$@"
+    --cached-only --unstable-net --unstable-lazy-dynamic-imports "$@"
 }
 
 if openbox_is_whole; then openbox_start "$@"; fi

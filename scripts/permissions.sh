@@ -1,12 +1,14 @@
 # shellcheck shell=sh
 # Which of Deno's permissions a mode gets: what both launchers, scripts/openbox and the built executable,
 # source before they start it. It puts the flags before the words in "$@" (docs/security.md › Permissions).
-# openbox_program is the launcher's own path. In the commonest case, a command on a node, this starts no
+# openbox_program is the launcher's own path, openbox_code a folder out of which the program loads more of
+# itself, if any. In the commonest case, a command on a node, this starts no
 # process and no subshell.
 
 openbox_home=${OPENBOX_HOME:-${HOME:-}/.openbox}
 # Deno would read it as two paths, and allow both.
 case $openbox_home in *,*) openbox_refuse "the path of openbox's home has a comma" "set OPENBOX_HOME to another" ;; esac
+case $openbox_code in *,*) openbox_refuse "the path $openbox_code has a comma" "set OPENBOX_CACHE to another" ;; esac
 case $openbox_program in *,*) openbox_refuse "the path $openbox_program has a comma" "move openbox to another folder" ;; esac
 
 # The file of a database: OPENBOX_DB and --db may be the address of a Postgres instead, which is no path,
@@ -27,7 +29,7 @@ openbox_root_cert_file() {
 
 # What the control plane may read: its home, and the folders of the files that its settings name.
 openbox_control_folders() (
-  folders=$openbox_home
+  folders=$openbox_home${openbox_code:+,$openbox_code}
   add() {
     case $1 in
     '' | database) ;; # the CA can lie there
@@ -123,7 +125,7 @@ openbox_add_socket() {
   openbox_read=$openbox_read,${1:-/} openbox_write=$openbox_write,${1:-/}
 }
 
-openbox_read=$openbox_home${OPENBOX_TLS_CA:+,$OPENBOX_TLS_CA}
+openbox_read=$openbox_home${openbox_code:+,$openbox_code}${OPENBOX_TLS_CA:+,$OPENBOX_TLS_CA}
 openbox_write=$openbox_home
 openbox_add_socket "${OPENBOX_DAEMON_SOCKET-}"
 

@@ -476,10 +476,13 @@ Deno.test("Deno is started with the permissions of the mode, and nothing that li
     (await small.start(args, { env: { OPENBOX_HOME: "/srv/box" }, cwd: small.scratch })).told()
       .flags;
   const run = await flags("-t", "x", "control");
-  assert.ok(run.includes("--allow-read=/srv/box") && run.includes("--allow-write=/srv/box"));
+  const code = unpacked(small);
+  assert.ok(
+    run.includes(`--allow-read=/srv/box,${code}`) && run.includes("--allow-write=/srv/box"),
+  );
   assert.ok(run.includes(`--allow-run=/bin/sh,${small.path}`));
   const control = await flags("control", "--db", "/data/box.db");
-  assert.ok(control.includes("--allow-read=/srv/box,/data"));
+  assert.ok(control.includes(`--allow-read=/srv/box,${code},/data`));
   assert.ok(!control.some((flag) => /^--allow-(all|run|ffi)/.test(flag)));
   assert.ok((await flags("agent")).includes("--allow-all"));
 });
