@@ -5,6 +5,7 @@ import { compile } from "./compiled.ts";
 import { executable } from "./executable.ts";
 import { isRepository } from "../src/release/source.ts";
 import { findRepository } from "./release/repository.ts";
+import { tooOld } from "./minimum_versions.ts";
 import { isTarget, ownTarget, readRuntime, type Target, TARGETS } from "./runtime.ts";
 
 /** Names are the file's, in `out`: `openbox` for this machine, `openbox-TARGET` where a target was asked for. */
@@ -58,6 +59,8 @@ async function readCommit(root: string): Promise<string | null> {
 async function build({ targets, out, form, ...wanted }: Wanted, root: string): Promise<void> {
   const denoVersion = (await Deno.readTextFile(`${root}/.deno-version`)).trim();
   const { version } = JSON.parse(await Deno.readTextFile(`${root}/deno.json`));
+  const old = tooOld(await Deno.readTextFile(`${root}/deno.lock`));
+  if (old.length > 0) throw new Error(old.join("; "));
   const commit = await readCommit(root);
   const repository = wanted.repository ?? await findRepository(root) ?? null;
   const files = await bundle({ root, form, commit, repository });

@@ -67,7 +67,7 @@ export function processHost(): ProcessHost {
     },
     cwd: () => Deno.cwd(),
     get program() {
-      return Deno.env.get("OPENBOX_PROGRAM") || undefined;
+      return Deno.build.standalone ? Deno.execPath() : Deno.env.get("OPENBOX_PROGRAM") || undefined;
     },
     startDetached,
     dropPermissions({ terminal } = { terminal: false }) {
