@@ -122,7 +122,7 @@ Deno.test(
     const dispatches = await Promise.all(
       Array.from({ length: 40 }, (_, i) =>
         ask(i % 2 ? a : b, "POST", "/v1/dispatch", token, {
-          target_tag: "t",
+          tag: "t",
           client_pubkey: KEY,
           session_id: "build",
         })),
