@@ -485,6 +485,12 @@ Deno.test("Deno is started with the permissions of the mode, and nothing that li
   assert.ok(control.includes(`--allow-read=/srv/box,${code},/data`));
   assert.ok(!control.some((flag) => /^--allow-(all|run|ffi)/.test(flag)));
   assert.ok((await flags("agent")).includes("--allow-all"));
+  assert.ok(!run.includes("--no-code-cache"));
+  const path = `${small.scratch}/openboxd.sock`;
+  using _daemon = Deno.listen({ transport: "unix", path });
+  const env = { OPENBOX_HOME: small.scratch };
+  const hot = (await small.start(["-t", "x"], { env, cwd: small.scratch })).told().flags;
+  assert.ok(hot.includes("--no-code-cache"), "a daemon is there");
 });
 
 /** A file system of its own. */
