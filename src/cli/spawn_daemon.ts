@@ -28,10 +28,10 @@ const PASSED = [
  * start, one serves and the other ends. Throws `untrusted_socket` where somebody else's stands there.
  */
 export async function spawnDaemon(login: Login, host: Host): Promise<void> {
-  if (!host.program || !login.stored || isOn(host.env("CI"))) return;
-  if (!mayUseDaemon((name) => host.env(name))) return;
+  if (!login.stored || !mayUseDaemon((name) => host.env(name))) return;
   const { settings, daemonSocket, daemonLog } = homePaths(host);
   isOurSocket(daemonSocket);
+  if (!host.program || isOn(host.env("CI"))) return;
   if ((await readSettings(settings)).daemon === "never") return;
   const env: Record<string, string> = {};
   for (const name of PASSED) {
