@@ -4,8 +4,11 @@
  * read and dropped, so that the job does not die of a broken pipe.
  */
 
-/** How long an output must be quiet after the command's exit. */
-const QUIET_MS = 250;
+/**
+ * How long an output must be quiet after the command's exit: in turns of this process that came in time,
+ * since one that had no time to read must not take its own silence for the command's. At the worst so many.
+ */
+const QUIET_TURNS = 5, TURN_MS = 50, MOST_TURNS = 100;
 /** What a waiting read holds: little while nothing comes, more once it fills what it gets. */
 const MIN_READ = 4 * 1024, MAX_READ = 64 * 1024;
 
@@ -37,7 +40,18 @@ export function readOutput(
 
   // a slow consumer is not silence of the command: only the time that a read itself waits counts
   const watch = () => {
-    if (isOver && waiting && !ended) timer = setTimeout(() => end(), QUIET_MS);
+    if (!isOver || !waiting || ended) return;
+    let inTime = 0, turns = 0, due = 0;
+    const wait = () => {
+      due = performance.now() + TURN_MS;
+      timer = setTimeout(turn, TURN_MS);
+    };
+    const turn = () => {
+      if (performance.now() - due < TURN_MS) inTime++;
+      if (inTime === QUIET_TURNS || ++turns === MOST_TURNS) end();
+      else wait();
+    };
+    wait();
   };
   exited.then(() => {
     isOver = true;
