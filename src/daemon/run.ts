@@ -3,6 +3,8 @@ import { utf8 } from "../bytes.ts";
 import { openLogFile } from "../home/log_file.ts";
 import type { Host } from "../host.ts";
 import { log, startLog } from "../log.ts";
+import { takeSupervisor } from "../supervisor.ts";
+import { answers } from "./answers.ts";
 import type { IdentitySource } from "./identity.ts";
 import { listenAlone } from "./listen_alone.ts";
 import type { DaemonSettings } from "./settings.ts";
@@ -15,6 +17,7 @@ export async function runDaemon(
   source: IdentitySource,
 ): Promise<void> {
   await using stack = new AsyncDisposableStack();
+  const supervisor = takeSupervisor(host, { directory: settings.home });
   const inherited = await isHandedOver(host);
   const listener = stack.use(
     inherited
@@ -28,6 +31,7 @@ export async function runDaemon(
     path: inherited ? "an inherited socket" : settings.socketPath,
   });
   if (!settings.logFile) await host.stdout.write(utf8(`serving ${settings.socketPath}\n`));
+  stack.use(await supervisor.ready((options) => answers(settings.socketPath, options)));
   const { open } = source;
   await serveDaemon(listener, settings, { open, clock: host.clock, pid: Deno.pid }, host);
 }

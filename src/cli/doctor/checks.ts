@@ -11,10 +11,13 @@ import type { Host } from "../../host.ts";
 import { describeEndpoint, openEngine } from "../../isolation/docker/engine.ts";
 import { requireMachine, thisMachine } from "../../isolation/nspawn/machine.ts";
 import { BUILD, VERSION } from "../../version.ts";
+import type { DaemonStatus } from "../../ipc/messages.ts";
+import { askDaemon } from "../ask_daemon.ts";
 import { caPin } from "../ca_pin.ts";
 import { findLogin, type Login } from "../login.ts";
 import { type Check, type Finding, none, ok, toFinding, warning, wrong } from "./check.ts";
 import { checkClock } from "./clock.ts";
+import { checkDaemon } from "./daemon.ts";
 import { checkOwner, checkPath } from "./executable.ts";
 import { checkHome } from "./home.ts";
 import { checkNodes, greet } from "./nodes.ts";
@@ -191,6 +194,13 @@ export function allChecks({ host, names, uid }: DoctorDeps): Checks {
       look: withAnswers(async (control, _login, options) =>
         await checkNodes(await control.nodes({}, options), { greet, now: clock.now() }, options)
       ),
+    },
+    {
+      name: "daemon",
+      async look({ signal }) {
+        const status = await askDaemon({ ask: "status" }, { ...host, signal });
+        return checkDaemon(status as unknown as DaemonStatus | undefined);
+      },
     },
     {
       name: "docker",

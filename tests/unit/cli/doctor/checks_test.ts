@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type Finding, findings } from "../../../../src/cli/doctor/check.ts";
 import { checkClock } from "../../../../src/cli/doctor/clock.ts";
+import { checkDaemon } from "../../../../src/cli/doctor/daemon.ts";
 import { checkOwner, checkPath } from "../../../../src/cli/doctor/executable.ts";
 import { checkHome } from "../../../../src/cli/doctor/home.ts";
 import { startedProgram } from "../../../../src/cli/doctor/machine.ts";
@@ -9,6 +10,7 @@ import { checkServices, type SeenService } from "../../../../src/cli/doctor/serv
 import { OpenboxError } from "../../../../src/errors.ts";
 import { launchd } from "../../../../src/service/launchd.ts";
 import { systemd } from "../../../../src/service/systemd.ts";
+import { VERSION } from "../../../../src/version.ts";
 import { agentSpec } from "../../service/spec.ts";
 import { aNode } from "../fake_control.ts";
 
@@ -157,6 +159,21 @@ Deno.test("a service that fails, starts what is gone, or has no limits is told w
   assert.equal(one({ enabled: false }).verdict, "warning");
   assert.equal(one({ restarts: 3 }).verdict, "warning");
   assert.match(one({ delegated: false }).text, /cannot have limits/);
+});
+
+Deno.test("a daemon of another version is told, none is none", () => {
+  const status = {
+    pid: 7,
+    version: VERSION,
+    started_at: 0,
+    connections: [],
+    runs: 0,
+    idle_end_in_seconds: null,
+  };
+  assert.equal(checkDaemon(status).verdict, "ok");
+  assert.equal(checkDaemon(undefined).verdict, "none");
+  const old = checkDaemon({ ...status, version: "0.0.9" });
+  assert.deepEqual([old.verdict, old.hint], ["warning", "openbox daemon stop"]);
 });
 
 Deno.test("what a unit or a plist starts is read from it as it was written", () => {
