@@ -56,6 +56,8 @@ export function systemd({ userDirectory, uid }: SystemdOptions): ServiceManager 
     ],
     deactivate: (placed) => [
       { ...systemctl(placed, "disable", "--now", ...unitNames(placed)), mayFail: true },
+      // of one that failed nothing is cleaned
+      { ...systemctl(placed, "reset-failed", ...unitNames(placed)), mayFail: true },
       // what it unpacked itself into
       ...(placed.scope === "system"
         ? [{ ...systemctl(placed, "clean", "--what=cache", UNIT[placed.service]), mayFail: true }]
@@ -63,7 +65,6 @@ export function systemd({ userDirectory, uid }: SystemdOptions): ServiceManager 
     ],
     forget: (placed, { lingers }) => [
       systemctl(placed, "daemon-reload"),
-      { ...systemctl(placed, "reset-failed", ...unitNames(placed)), mayFail: true },
       ...(lingers ? [{ command: ["loginctl", "disable-linger", user], mayFail: true }] : []),
     ],
     askStatus: (placed) => ({
