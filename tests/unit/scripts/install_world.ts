@@ -6,6 +6,9 @@ import { makeInstaller, type Mirror, openMirror, tinyExecutable } from "../../fi
 /** As words: the shell that reads install.sh. */
 export const SHELLS: readonly (readonly string[])[] = [["dash"], ["bash"], ["busybox", "sh"]];
 
+/** Those that take their tools from PATH: a static busybox takes its own before any there. */
+export const PATH_SHELLS = SHELLS.filter(([shell]) => shell !== "busybox");
+
 const TOOLS = [
   ...["cat", "chmod", "cp", "date", "getconf", "grep", "gzip", "ln", "mkdir", "mktemp", "mv", "rm"],
   ...["sh", "sleep", "tar", "tr", "uname", "wc"],
