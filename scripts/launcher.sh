@@ -32,20 +32,20 @@ case $0 in
 esac
 case $openbox_program in /*) ;; *) openbox_program=$PWD/$openbox_program ;; esac
 
-# Whether what was unpacked is there as it was left: whose it is, who else may write, how long the files are.
-# Its content was checked before it got its name, and nobody else can have changed it since.
+# Whether what was unpacked is there as it was left: whose it is, who else may write, how long the files of each
+# start are, and by the time of the directory that no file came or went. Its content was checked before it got
+# its name, and nobody else can have changed it since.
 openbox_is_whole() {
   [ -O "$openbox_cache" ] && [ -O "$openbox_dir" ] && [ ! -L "$openbox_dir" ] || return 1
-  case $(LC_ALL=C ls -lnd "$openbox_cache" "$openbox_dir" "$openbox_dir/deno" "$openbox_dir/main.js" 2>/dev/null) in
+  # the caller may have told ls to show times, sizes and names in another way
+  case $(LC_ALL=C TIME_STYLE=locale QUOTING_STYLE=literal BLOCK_SIZE=1 LS_BLOCK_SIZE=1 ls -lnd \
+    "$openbox_cache" "$openbox_dir" "$openbox_dir/deno" "$openbox_dir/main.js" 2>/dev/null) in
   d????-??-?*"
-drwx------"*"
+drwx------"*" 2000 $openbox_dir
 -rwx------"*" $openbox_deno_size "*"
 -rw-------"*" $openbox_main_size "*) ;;
   *) return 1 ;;
   esac
-  for openbox_file in @FILES@; do
-    [ -s "$openbox_dir/$openbox_file" ] || return 1
-  done
 }
 
 # What is imported late is looked at late: else Deno would read all of the program for the little that a
@@ -134,7 +134,7 @@ openbox_remove_old() {
   for openbox_old in "$openbox_cache"/*; do
     openbox_name=${openbox_old##*/}
     case ${#openbox_name}$openbox_name in 32$openbox_id | *[!0-9a-f]*) continue ;; 32*) ;; *) continue ;; esac
-    [ -n "$(find "$openbox_old" -prune -mtime +30 2>/dev/null)" ] || continue
+    [ -n "$(find "$openbox_old/sums" -prune -mtime +30 2>/dev/null)" ] || continue
     case $openbox_running in *"$openbox_old/deno"*) continue ;; esac
     rm -rf "$openbox_old"
   done

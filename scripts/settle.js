@@ -1,5 +1,6 @@
 /**
- * Run by the launcher when it has unpacked and checked: writes all of it to the disk, and gives it its name.
+ * Run by the launcher when it has unpacked and checked: writes all of it to the disk, sets the time by which
+ * each start sees that no file came or went, and gives it its name.
  * Of two at once the first wins, and the other's goes. What stands there damaged is taken out of the way.
  */
 const [incoming, dir] = Deno.args;
@@ -10,13 +11,19 @@ for (const { name, isFile } of Deno.readDirSync(incoming)) {
   file.syncDataSync();
 }
 
-/** Whose it is, who may what there, and how long its files are. */
+// Deno's own cache comes and goes below it
+Deno.mkdirSync(`${incoming}/code`, { recursive: true, mode: 0o700 });
+Deno.utimeSync(`${incoming}/sums`, new Date(), new Date()); // by it an old version is known
+const UNPACKED_AT = new Date("2000-01-02T12:00:00Z"); // the year is the same in every time zone
+Deno.utimeSync(incoming, UNPACKED_AT, UNPACKED_AT);
+
+/** Whose it is, who may what there, how long its files are, and whether one came or went. */
 function look(path) {
   const files = [...Deno.readDirSync(path)].filter(({ isFile }) => isFile).map(({ name }) => name)
     .sort();
   return [".", ...files].map((name) => {
-    const { uid, mode, size, isFile } = Deno.lstatSync(`${path}/${name}`);
-    return [name, uid, mode, isFile && size].join();
+    const { uid, mode, size, mtime, isFile } = Deno.lstatSync(`${path}/${name}`);
+    return [name, uid, mode, isFile ? size : mtime?.getTime()].join();
   }).join("\n");
 }
 

@@ -52,6 +52,23 @@ Deno.test("every shell that may be /bin/sh can start it", async (t) => {
   }
 });
 
+Deno.test("however the caller has ls show things, in whatever time zone, it is unpacked once", async () => {
+  await using small = await makeSmallExecutable();
+  await small.start();
+  const before = inode(unpacked(small));
+  const environments: Record<string, string>[] = [
+    { TIME_STYLE: "full-iso", QUOTING_STYLE: "shell-always", LANG: "de_DE.UTF-8" },
+    { BLOCK_SIZE: "human-readable", LS_BLOCK_SIZE: "K", LS_COLORS: "di=1" },
+    { TZ: "Pacific/Kiritimati" },
+    { TZ: "America/Los_Angeles", LC_ALL: "fr_FR.UTF-8" },
+    { POSIXLY_CORRECT: "1", COLUMNS: "20" },
+  ];
+  for (const env of environments) {
+    assert.equal((await small.start([], { env })).code, 0);
+    assert.equal(inode(unpacked(small)), before, JSON.stringify(env));
+  }
+});
+
 Deno.test("found by PATH, by a link or by a relative path, it names itself by a whole one", async () => {
   await using small = await makeSmallExecutable();
   const directory = small.path.slice(0, -"/openbox".length);
@@ -204,7 +221,7 @@ Deno.test("what was changed in the cache is not run: it is unpacked anew", async
     ["a shorter Deno", () => Deno.truncate(`${dir}/deno`, 10)],
     ["others may write to Deno", () => Deno.chmod(`${dir}/deno`, 0o777)],
     ["a file is gone", () => Deno.remove(`${dir}/chunk_1.js`)],
-    ["a file is empty", () => Deno.truncate(`${dir}/chunk_1.js`, 0)],
+    ["a file more", () => Deno.writeTextFile(`${dir}/chunk_2.js`, "")],
   ];
   for (const [what, change] of changes) {
     await change();
@@ -391,9 +408,9 @@ Deno.test("other versions go a month after they were unpacked, unless something 
   for (const path of Object.values(names)) {
     await Deno.mkdir(path, { recursive: true, mode: 0o700 });
     await Deno.writeTextFile(`${path}/deno`, "#!/bin/sh\nread -r _\n", { mode: 0o700 });
-    if (path !== names.young) {
-      await Deno.utime(path, Date.now() / 1000 - 40 * 86_400, Date.now() / 1000 - 40 * 86_400);
-    }
+    await Deno.writeTextFile(`${path}/sums`, "");
+    const days = path === names.young ? 10 : 40, at = Date.now() / 1000 - days * 86_400;
+    await Deno.utime(`${path}/sums`, at, at);
   }
   await Deno.chmod(small.cache, 0o700);
   const running = new Deno.Command(`${names.used}/deno`, { stdin: "piped" }).spawn();
