@@ -12,6 +12,7 @@ import { startOpenSsh } from "./openssh.ts";
 import { registry } from "./registry.ts";
 import { sessions } from "./sessions.ts";
 import { formatTable, type Row } from "./stats.ts";
+import { warm } from "./warm.ts";
 import { throughput } from "./throughput.ts";
 import { startWorld, type World } from "./world.ts";
 import type { OpenSsh } from "./openssh.ts";
@@ -27,6 +28,7 @@ export interface Bench {
 const SECTIONS: Record<string, (bench: Bench) => Promise<Row[]>> = {
   rest: memory.atRest,
   commands,
+  warm,
   sessions,
   containers,
   nspawn,

@@ -89,6 +89,34 @@ export async function startOpenSsh(): Promise<OpenSsh> {
   };
 }
 
+/** A warm connection of OpenSSH's own. */
+export interface Master extends AsyncDisposable {
+  /** The arguments of an `ssh` that goes through it, up to the command. */
+  readonly args: readonly string[];
+}
+
+export async function startMaster({ args }: OpenSsh): Promise<Master> {
+  const directory = await Deno.makeTempDir({ prefix: "obmux-" });
+  const path = `${directory}/mux`;
+  const master = new Deno.Command("ssh", {
+    args: ["-M", "-N", "-S", path, ...args],
+    stdin: "null",
+    stdout: "null",
+  }).spawn();
+  for (let tries = 0; !await Deno.lstat(path).then(() => true, () => false); tries++) {
+    if (tries === 1000) throw new Error("ssh -M opened no socket within 10 s");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return {
+    args: ["-S", path, "-o", "ControlMaster=no", ...args],
+    async [Symbol.asyncDispose]() {
+      master.kill("SIGTERM");
+      await master.status;
+      await Deno.remove(directory, { recursive: true });
+    },
+  };
+}
+
 async function createAccount(): Promise<{ readonly login: string } & AsyncDisposable> {
   const home = await Deno.makeTempDir({ prefix: "openbox-bench-home-" });
   const system = async (program: string, ...args: string[]) => {

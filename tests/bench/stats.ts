@@ -16,17 +16,25 @@ export async function time(act: () => Promise<unknown>): Promise<number> {
 }
 
 /** Times `a` and `b` in turn, so that a machine that slows down slows both. The first round is not counted. */
-export async function inTurn(
+export const inTurn = (
   rounds: number,
   a: () => Promise<unknown>,
   b: () => Promise<unknown>,
-): Promise<[number[], number[]]> {
-  const times: [number[], number[]] = [[], []];
+): Promise<[number[], number[]]> => inTurns(rounds, a, b);
+
+/** As `inTurn`, of as many. */
+export async function inTurns<ACTS extends (() => Promise<unknown>)[]>(
+  rounds: number,
+  ...acts: ACTS
+): Promise<{ [I in keyof ACTS]: number[] }> {
+  const times: number[][] = acts.map(() => []);
   for (let round = 0; round <= rounds; round++) {
-    const pair = [await time(a), await time(b)];
-    if (round > 0) pair.forEach((ms, side) => times[side]!.push(ms));
+    for (const [side, act] of acts.entries()) {
+      const took = await time(act);
+      if (round > 0) times[side]!.push(took);
+    }
   }
-  return times;
+  return times as { [I in keyof ACTS]: number[] };
 }
 
 export interface Row {

@@ -3,6 +3,7 @@ import { type ControlClient, createControlClient } from "../../src/client/contro
 import { parseServerUrl } from "../../src/client/server_url.ts";
 import { newUserToken } from "../../src/ids.ts";
 import { Secret } from "../../src/secret.ts";
+import { LAUNCHER } from "../fixtures/openbox.ts";
 import { freePort } from "../fixtures/port.ts";
 
 export interface World extends AsyncDisposable {
@@ -16,10 +17,18 @@ export interface World extends AsyncDisposable {
   readonly trees: string;
   /** The CLI, logged in; its arguments are the user's. */
   readonly cliEnv: Readonly<Record<string, string>>;
-  cli(args: readonly string[], options?: { readonly stdin?: "null" | "piped" }): Deno.Command;
+  cli(
+    args: readonly string[],
+    options?: {
+      readonly stdin?: "null" | "piped";
+      /** Through the daemon that `startDaemon` started; else without one. */
+      readonly daemon?: boolean;
+    },
+  ): Deno.Command;
 }
 
-export const OPENBOX = new URL("../../scripts/openbox", import.meta.url).pathname;
+/** As people start it. */
+export const OPENBOX = LAUNCHER;
 
 export async function startWorld(): Promise<World> {
   await using stack = new AsyncDisposableStack();
@@ -27,7 +36,7 @@ export async function startWorld(): Promise<World> {
   stack.defer(() => Deno.remove(home, { recursive: true }));
   const server = `http://127.0.0.1:${freePort()}`, token = newUserToken();
   const inherited = Object.fromEntries(
-    ["PATH", "HOME", "DENO_DIR", "DOCKER_HOST"].flatMap((name) => {
+    ["PATH", "HOME", "DENO_DIR", "DOCKER_HOST", "OPENBOX_CACHE"].flatMap((name) => {
       const value = Deno.env.get(name);
       return value ? [[name, value]] : [];
     }),
@@ -93,7 +102,7 @@ export async function startWorld(): Promise<World> {
   await until("the agent", async () => (await control.nodes()).some(({ online }) => online));
   const nodeId = (await control.nodes())[0]!.id;
 
-  const cliEnv = env("cli");
+  const cliEnv = env("cli", { OPENBOX_NO_DAEMON: "1" });
   await Deno.writeTextFile(`${home}/token`, token, { mode: 0o600 });
   const login = await new Deno.Command(OPENBOX, {
     args: ["login", "--server", server, "--token-file", `${home}/token`],
@@ -111,16 +120,39 @@ export async function startWorld(): Promise<World> {
     agentPid,
     trees,
     cliEnv,
-    cli: (args, { stdin = "null" } = {}) =>
+    cli: (args, { stdin = "null", daemon = false } = {}) =>
       new Deno.Command(OPENBOX, {
         args: [...args],
-        env: cliEnv,
+        env: { ...cliEnv, OPENBOX_NO_DAEMON: daemon ? "0" : "1" },
         clearEnv: true,
         stdin,
         stdout: "null",
         stderr: "inherit",
       }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Of the world's CLI. Disposing it ends it. */
+export async function startDaemon(
+  { cliEnv }: World,
+): Promise<{ readonly pid: number } & AsyncDisposable> {
+  const child = new Deno.Command(OPENBOX, {
+    args: ["daemon"],
+    env: { ...cliEnv },
+    clearEnv: true,
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const path = `${cliEnv.OPENBOX_HOME}/openboxd.sock`;
+  await until("the daemon", () => Deno.lstat(path).then((info) => info.isSocket ?? false));
+  return {
+    pid: child.pid,
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGTERM");
+      await child.status;
+    },
   };
 }
 
