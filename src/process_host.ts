@@ -54,9 +54,7 @@ export function processHost(): ProcessHost {
       listening.clear();
     },
     args: Deno.args,
-    stdin: input,
-    stdout: output("stdout"),
-    stderr: output("stderr"),
+    ...processStreams,
     clock: systemClock,
     signal: ending.signal,
     env: (name) => Deno.env.get(name) || undefined,
@@ -212,3 +210,10 @@ async function whenReady<T>(attempt: () => Promise<T>): Promise<T> {
     }
   }
 }
+
+/** The streams alone: they take nothing of the process. */
+export const processStreams: Pick<Host, "stdin" | "stdout" | "stderr"> = {
+  stdin: input,
+  stdout: output("stdout"),
+  stderr: output("stderr"),
+};

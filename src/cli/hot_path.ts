@@ -8,12 +8,12 @@ import { isOn } from "../host.ts";
 import { newRunId } from "../ids.ts";
 import { generationOf } from "../ipc/generation.ts";
 import { isOurSocket } from "../ipc/socket.ts";
-import { processHost } from "../process_host.ts";
+import { processHost, processStreams } from "../process_host.ts";
 import { carryOut } from "./carry_out.ts";
 import { failed } from "./failed.ts";
-import { readRunOptions, type RunOptions } from "./run_options.ts";
+import { readRunOptions } from "./run_options.ts";
 import { splitCommandLine } from "./splitter.ts";
-import { type Accepted, callDaemon } from "./through_daemon.ts";
+import { type Accepted, greetDaemon } from "./through_daemon.ts";
 
 export interface HotEnd {
   /** The exit code; undefined where the command is to go the other way, nothing having been started. */
@@ -40,30 +40,23 @@ export const mayUseDaemon = (env: (name: string) => string | undefined): boolean
 export async function runThroughDaemon(args: readonly string[]): Promise<HotEnd> {
   const begun = begin(args);
   if (!begun) return NOT_HOT;
-  // while the connection is made there is time for all of this
-  const host = processHost(), { release } = host, runId = newRunId();
-  let options: RunOptions;
-  try {
-    options = readRunOptions(begun.flags, begun.words, host);
-  } catch {
-    begun.connecting.then((socket) => socket.close(), () => {});
-    return { release };
-  }
-  const call = { run_id: runId, ...options };
+  const call = begun.call, terminal = call.command.terminal !== undefined;
+  const greeted = await greetDaemon(begun.connecting, begun.generation);
+  if (!greeted) return NOT_HOT;
+  await greeted.send(call);
+  // while the daemon works there is time for this; until here a signal ended us by itself
+  const host = processHost(), { release } = host;
   let accepted: Promise<Accepted>;
   try {
-    const taken = await callDaemon(begun.connecting, begun.generation, call, host);
+    const taken = await greeted.accepted(host);
     if (!taken) return { release };
+    host.dropPermissions({ terminal }); // the other way would start a daemon
     accepted = Promise.resolve(taken);
   } catch (error) {
     accepted = Promise.reject(error);
   }
-  const open = async () => {
-    const run = await accepted;
-    host.dropPermissions({ terminal: options.command.terminal !== undefined });
-    return await run.started(host);
-  };
-  const run = { options, runId, json: begun.flags.has("json") };
+  const open = async () => (await accepted).started(host);
+  const run = { options: call, runId: call.run_id, json: begun.json };
   const code = await carryOut(run, open, host).catch((error) => failed(error, host));
   return { code, release };
 }
@@ -76,8 +69,10 @@ function begin(args: readonly string[]) {
     if (line.kind !== "run" || !mayUseDaemon(env)) return undefined;
     const { home, daemonSocket: path } = homePaths({ env, cwd: Deno.cwd });
     if (!isOurSocket(path)) return undefined;
+    const options = readRunOptions(line.flags, line.words, { env, ...processStreams });
     const connecting = Deno.connect({ transport: "unix", path });
-    return { ...line, connecting, generation: generationOf(home) };
+    const call = { run_id: newRunId(), ...options };
+    return { call, json: line.flags.has("json"), connecting, generation: generationOf(home) };
   } catch {
     return undefined; // whoever goes the other way finds the same, and says it
   }

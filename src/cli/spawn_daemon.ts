@@ -38,5 +38,9 @@ export async function spawnDaemon(login: Login, host: Host): Promise<void> {
     const value = host.env(name);
     if (value !== undefined) env[name] = value;
   }
-  host.startDetached([host.program, "daemon", "--log-file", daemonLog], env);
+  try {
+    host.startDetached([host.program, "daemon", "--log-file", daemonLog], env);
+  } catch {
+    // out of processes, or not allowed: commands do without
+  }
 }

@@ -7,6 +7,7 @@ import { isCode, OpenboxError } from "../errors.ts";
 import type { Host } from "../host.ts";
 import {
   type Frame,
+  FrameError,
   FrameReader,
   FrameWriter,
   KIND,
@@ -29,39 +30,64 @@ import { printWarning } from "./output.ts";
  */
 const HELLO_TURNS = 6, TURN_MS = 50;
 
+/** A daemon of ours that has greeted. Nothing was asked of it. */
+export interface Greeted {
+  /** Resolves when it is on its way. */
+  send(call: Call): Promise<void>;
+  /**
+   * Whether it took the call; undefined where it did not, and the call has to go another way. Rejects only
+   * with the reason of `host.signal`: nobody knows then.
+   */
+  accepted(host: Pick<Host, "signal">): Promise<Accepted | undefined>;
+}
+
 /** A call that the daemon has taken: it alone knows what becomes of it. */
 export interface Accepted {
   /** The run, once the node was asked for it. Throws what kept it from that. */
   started(host: Host): Promise<RemoteRun>;
 }
 
-/**
- * Undefined where the call has to go another way: nobody answers, or somebody else's version or login, or
- * the daemon ended before it took the call. Rejects only with the reason of `host.signal`. Owns the socket.
- */
-export async function callDaemon(
+/** Undefined where nobody answers in time, or somebody of another version or another login. Owns the socket. */
+export async function greetDaemon(
   connecting: Promise<Deno.UnixConn>,
   generation: string,
-  call: Call,
-  { signal }: Pick<Host, "signal">,
-): Promise<Accepted | undefined> {
-  const json = utf8(JSON.stringify(call));
+): Promise<Greeted | undefined> {
   await using stack = new AsyncDisposableStack();
   try {
     const socket = stack.adopt(await connecting, close);
     const reader = new FrameReader(socket), writer = new FrameWriter(socket);
-    if (json.length > MAX_FRAME) return undefined;
     const hello = await withinTurns(reader.next());
     if (!hello || !isUsable(hello, generation)) return undefined;
-    writer.send(KIND.CALL, json);
-    const answer = await abortable(reader.next(), signal);
-    if (answer?.kind !== KIND.ACCEPTED) return undefined;
-    const owned = stack.move();
-    return { started: (host) => new SocketRun(reader, writer, owned, call.run_id).started(host) };
+    return ask(reader, writer, stack.move());
   } catch {
-    signal.throwIfAborted();
     return undefined;
   }
+}
+
+function ask(reader: FrameReader, writer: FrameWriter, owned: AsyncDisposableStack): Greeted {
+  let runId = "", fits = true;
+  return {
+    async send(call) {
+      const json = utf8(JSON.stringify(call));
+      runId = call.run_id;
+      fits = json.length <= MAX_FRAME;
+      if (fits) writer.send(KIND.CALL, json);
+      await writer.begun();
+    },
+    async accepted({ signal }) {
+      try {
+        const answer = fits ? await abortable(reader.next(), signal) : undefined;
+        if (answer?.kind === KIND.ACCEPTED) {
+          return { started: (host) => new SocketRun(reader, writer, owned, runId).started(host) };
+        }
+      } catch {
+        // broken off, or by whom we are ended
+      }
+      await owned.disposeAsync();
+      signal.throwIfAborted();
+      return undefined;
+    },
+  };
 }
 
 function close(socket: Deno.UnixConn): void {
@@ -72,20 +98,23 @@ function close(socket: Deno.UnixConn): void {
   }
 }
 
+/** By the signals' timers: the first `setTimeout` of a process takes Deno 10 ms. */
 async function withinTurns<T>(promise: Promise<T>): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  promise.catch(() => {}); // it may fail after nobody waits any more
+  let over = false;
   const tired = new Promise<undefined>((resolve) => {
     let turns = 0;
     const turn = () => {
-      if (++turns > HELLO_TURNS) resolve(undefined);
-      else timer = setTimeout(turn, TURN_MS);
+      if (over || turns++ === HELLO_TURNS) return resolve(undefined);
+      AbortSignal.timeout(TURN_MS).addEventListener("abort", turn);
     };
     turn();
   });
-  promise.catch(() => {}); // it may fail after nobody waits any more
-  const first = await Promise.race([promise, tired]);
-  clearTimeout(timer);
-  return first;
+  try {
+    return await Promise.race([promise, tired]);
+  } finally {
+    over = true;
+  }
 }
 
 function isUsable({ kind, payload }: Frame, generation: string): boolean {
@@ -184,23 +213,30 @@ class SocketRun implements RemoteRun {
   }
 
   async #readAll(reader: FrameReader): Promise<void> {
+    let told = false;
     try {
       for (let frame; (frame = await reader.next());) {
-        if (this.#take(frame)) return;
+        told = this.#take(frame);
+        if (told) return;
       }
     } catch {
       // broken, or not as it should be: nothing that it says counts any more
     } finally {
-      // the first word on each counts
       this.#window.close();
-      this.#started.reject(LOST);
       this.stdout.end();
       this.stderr.end();
-      this.#ended.resolve(LOST_OUTCOME);
+      if (!told) this.#lose();
     }
   }
 
-  /** True for the last one. */
+  /** The daemon is gone, or does not speak as it should. */
+  #lose(): void {
+    const error = lost();
+    this.#started.reject(error);
+    this.#ended.resolve(lostOutcome(error));
+  }
+
+  /** True for the last one. Throws where it is none that a daemon sends. */
   #take({ kind, payload }: Frame): boolean {
     switch (kind) {
       case KIND.STARTED:
@@ -217,7 +253,10 @@ class SocketRun implements RemoteRun {
         this.#onProgress?.(this.#progress);
         return false;
       case KIND.INPUT_READ:
-        return !this.#window.grant(readU32(payload, 0));
+        if (!this.#window.grant(readU32(payload, 0))) {
+          throw new FrameError("more was read than sent");
+        }
+        return false;
       case KIND.INPUT_CLOSED:
         this.#window.close();
         return false;
@@ -228,7 +267,7 @@ class SocketRun implements RemoteRun {
         this.#ended.resolve(readJson(payload) as unknown as Outcome);
         return true;
       default:
-        return true;
+        throw new FrameError(`a frame of the kind ${kind}`);
     }
   }
 }
@@ -244,14 +283,12 @@ class NotStarted extends OpenboxError {
 
 const notStarted = (failure: Failure): Error => new NotStarted(failure);
 
-const LOST = new OpenboxError("lost", "openbox's daemon ended while it had the command", {
-  hint: "whether it ran is unknown; openbox daemon logs says more",
-});
+const lost = (): OpenboxError =>
+  new OpenboxError("lost", "openbox's daemon ended while it had the command", {
+    hint: "whether it ran is unknown; openbox daemon logs says more",
+  });
 
-const LOST_OUTCOME: Outcome = {
-  outcome: "lost",
-  code: 255,
-  signal: null,
-  session: null,
-  error: { code: "lost", message: LOST.message, hint: LOST.hint ?? null },
-};
+function lostOutcome({ code, message, hint }: OpenboxError): Outcome {
+  const error = { code, message, hint: hint ?? null };
+  return { outcome: "lost", code: 255, signal: null, session: null, error };
+}

@@ -1,6 +1,6 @@
 /** Who this daemon is for: the login of its home, read anew whenever that or the settings were replaced. */
 import type { ExecDeps } from "../client/exec.ts";
-import { generationOf } from "../ipc/generation.ts";
+import { generationOf, settingsOf } from "../ipc/generation.ts";
 import { Pool } from "./pool.ts";
 
 /** A login as the CLI reads it; `open` throws `not_logged_in` and what else a login can lack. */
@@ -60,23 +60,24 @@ export class Identities implements AsyncDisposable {
   readonly #home: string;
   readonly #source: IdentitySource;
   readonly #old = new Set<Promise<unknown>>();
-  #current: { readonly generation: string; readonly opened: Promise<Current> } | undefined;
+  #current: { readonly stamp: string; readonly opened: Promise<Current> } | undefined;
 
   constructor(home: string, source: IdentitySource) {
     this.#home = home;
     this.#source = source;
   }
 
+  /** Of the login as it is now. */
   get generation(): string {
     return generationOf(this.#home);
   }
 
   /** Of the files as they are now: what was read before they were replaced is used for nothing any more. */
   async current(): Promise<Current> {
-    const { generation } = this;
-    if (this.#current?.generation !== generation) {
+    const { generation } = this, stamp = `${generation} ${settingsOf(this.#home)}`;
+    if (this.#current?.stamp !== stamp) {
       this.#retire();
-      this.#current = { generation, opened: this.#open(generation) };
+      this.#current = { stamp, opened: this.#open(generation) };
     }
     const { opened } = this.#current;
     try {

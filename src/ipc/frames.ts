@@ -160,6 +160,11 @@ export class FrameWriter {
     this.send(kind, encoder.encode(JSON.stringify(value)));
   }
 
+  /** Resolves when what was sent in this turn was handed to the system. */
+  begun(): Promise<void> {
+    return Promise.resolve().then(() => {});
+  }
+
   /** Resolves when what was sent has left, or cannot any more. */
   flush(): Promise<void> {
     return this.#writing ?? Promise.resolve();

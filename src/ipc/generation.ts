@@ -1,10 +1,12 @@
 /**
- * Which login and settings somebody goes by: of each file what changes whenever it is replaced. Both ends of
- * the local socket make it for themselves, and a daemon that has read others is not used.
+ * Which login somebody goes by: what changes whenever its file is replaced. Both ends of the local socket
+ * make it for themselves, and a daemon that has read another is not used. Settings are the daemon's to
+ * watch: looking for a file that is mostly not there costs a caller 2 ms, for the error and its stack.
  */
-export function generationOf(home: string): string {
-  return [`${home}/config.json`, `${home}/settings.toml`].map(stamp).join(" ");
-}
+export const generationOf = (home: string): string => stamp(`${home}/config.json`);
+
+/** The same of the settings. */
+export const settingsOf = (home: string): string => stamp(`${home}/settings.toml`);
 
 function stamp(path: string): string {
   try {
