@@ -10,6 +10,7 @@ import { text } from "../bytes.ts";
 import { escape } from "../escape.ts";
 import { newRunId } from "../ids.ts";
 import type { ByteSource, ClientChannel } from "../ssh/channel.ts";
+import type { PreparedChannel } from "../ssh/client_channel.ts";
 import type { SshConnection } from "../ssh/client.ts";
 import type { ScreenSize } from "../ssh/screen.ts";
 import { type ConnectDeps, reachNode } from "./node_connection.ts";
@@ -65,6 +66,10 @@ export const openRunChannel = (
   request: Uint8Array,
   { signal }: Required<AbortOptions>,
 ): Promise<ClientChannel> => connection.openSubsystem(RUN_SUBSYSTEM, { signal, input: request });
+
+/** The same on a channel that was opened ahead: without a round trip of its own. */
+export const beginRunChannel = (prepared: PreparedChannel, request: Uint8Array): ClientChannel =>
+  prepared.begin(RUN_SUBSYSTEM, request);
 
 /** `owned` is what ends with the run: its connection, or its channel alone. */
 export function remoteRun(

@@ -4,7 +4,13 @@
  * commands need no control plane.
  */
 import { abortable, type AbortOptions, deadline } from "../abort.ts";
-import { type ExecDeps, openRunChannel, type RemoteRun, remoteRun } from "../client/exec.ts";
+import {
+  beginRunChannel,
+  type ExecDeps,
+  openRunChannel,
+  type RemoteRun,
+  remoteRun,
+} from "../client/exec.ts";
 import { reachNode, refusal } from "../client/node_connection.ts";
 import { place, type Placement } from "../client/placement.ts";
 import { encodeRequest, type RunCommand } from "../client/run_command.ts";
@@ -12,9 +18,15 @@ import type { Target } from "../client/target.ts";
 import { OpenboxError } from "../errors.ts";
 import { formatIsolation } from "../isolation/spec.ts";
 import type { SshConnection } from "../ssh/client.ts";
+import type { PreparedChannel } from "../ssh/client_channel.ts";
 
 /** Fewer than the channels that an agent allows a connection. */
 const MOST_RUNS = 60;
+/**
+ * A channel that was opened ahead is used while the node was heard so recently: a request on it leaves
+ * before anything says that the node is still there, and where it is not the run is lost.
+ */
+const LIVELY_MS = 2000;
 /** What a connection that is there may take to open a channel: after it, it counts as gone. */
 const WARM_MS = 3000;
 /** From which part of a certificate's life on it is renewed when it is used. */
@@ -23,15 +35,20 @@ const RENEW_AT = 2 / 3;
 const SPARE_MS = 2000;
 const SWEEP_MS = 15_000;
 
+export interface PoolOptions {
+  readonly livelyMs?: number;
+}
+type Deps = ExecDeps & Required<PoolOptions>;
+
 export class Pool implements AsyncDisposable {
-  readonly #deps: ExecDeps;
+  readonly #deps: Deps;
   readonly #entries = new Map<string, Entry>();
   readonly #ending = new AbortController();
   readonly #sweep: ReturnType<typeof setInterval>;
   #retired = false;
 
-  constructor(deps: ExecDeps) {
-    this.#deps = deps;
+  constructor(deps: ExecDeps, { livelyMs = LIVELY_MS }: PoolOptions = {}) {
+    this.#deps = { ...deps, livelyMs };
     this.#sweep = setInterval(() => this.#dropEnded(), SWEEP_MS);
   }
 
@@ -136,7 +153,7 @@ const keyOf = ({ tag, node, session, isolation, login }: Target): string =>
 /** One certificate, and the connections that it opened. */
 class Entry {
   readonly target: Target;
-  readonly #deps: ExecDeps;
+  readonly #deps: Deps;
   readonly #ending: AbortSignal;
   readonly #placing: Promise<Placement>;
   readonly #warm = new Set<Warm>();
@@ -146,7 +163,7 @@ class Entry {
   #retired = false;
   isRenewing = false;
 
-  constructor(target: Target, deps: ExecDeps, ending: AbortSignal) {
+  constructor(target: Target, deps: Deps, ending: AbortSignal) {
     this.target = target;
     this.#deps = deps;
     this.#ending = ending;
@@ -202,7 +219,12 @@ class Entry {
     try {
       const connection = await abortable(warm.opened, signal);
       const { answer } = this.#placement!;
-      const channel = await this.#openChannel(connection, request, signal, isThere);
+      const isLively = connection.silentMs < this.#deps.livelyMs;
+      const spare = isLively ? warm.takeSpare() : undefined;
+      const channel = spare
+        ? beginRunChannel(spare, request)
+        : await this.#openChannel(connection, request, signal, isThere);
+      if (!this.#retired) warm.prepare(connection);
       const bound = answer.session_created && this.#isFirst;
       this.#isFirst = false;
       return remoteRun(channel, runId, { ...answer, session_created: bound }, {
@@ -273,6 +295,8 @@ class Warm {
   readonly opened: Promise<SshConnection>;
   runs = 0;
   isOpen = false;
+  #spare: PreparedChannel | undefined;
+  #preparing = false;
 
   constructor(opened: Promise<SshConnection>, ending: AbortSignal, onGone: () => void) {
     this.opened = opened;
@@ -286,6 +310,24 @@ class Warm {
         ending.removeEventListener("abort", close);
       }, { once: true });
     }, onGone);
+  }
+
+  /** Opens a channel ahead, where there is none: the next command's request leaves at once. */
+  prepare(connection: SshConnection): void {
+    if (this.#preparing) return;
+    this.#preparing = true;
+    connection.prepareChannel().then((spare) => this.#spare = spare, () => {
+      this.#preparing = false; // the next command finds out what is wrong
+    });
+  }
+
+  /** That channel, which is the caller's then. */
+  takeSpare(): PreparedChannel | undefined {
+    const spare = this.#spare;
+    if (!spare) return undefined;
+    this.#spare = undefined;
+    this.#preparing = false;
+    return spare.isGone ? undefined : spare;
   }
 
   /** Idempotent. */

@@ -5,7 +5,7 @@
 import { Buffer } from "node:buffer";
 import { type AbortOptions, abortReason } from "../abort.ts";
 import type { ClientChannel } from "./channel.ts";
-import { openClientChannel } from "./client_channel.ts";
+import { openClientChannel, prepareChannel, type PreparedChannel } from "./client_channel.ts";
 import { Connection } from "./connection.ts";
 import type { PrivateKey, PublicKey } from "./key.ts";
 import { DISCONNECT, MESSAGE, OPEN_FAILURE } from "./messages.ts";
@@ -46,6 +46,10 @@ export interface SshConnection extends AsyncDisposable {
     },
   ): Promise<ClientChannel>;
   openExec(command: string, options?: AbortOptions): Promise<ClientChannel>;
+  /** Opens a channel ahead of what it will be for. */
+  prepareChannel(): Promise<PreparedChannel>;
+  /** Milliseconds since the far end was last heard. */
+  readonly silentMs: number;
   /** Aborts when the connection is gone, with the reason. */
   readonly closed: AbortSignal;
 }
@@ -153,6 +157,10 @@ export async function connectSsh(options: SshConnectOptions): Promise<SshConnect
     closed: gone.signal,
     openSubsystem: (name, options = {}) =>
       openClientChannel(connection, "subsystem", name, options),
+    prepareChannel: () => prepareChannel(connection),
+    get silentMs() {
+      return transport.silentMs;
+    },
     openExec: (command, options = {}) => openClientChannel(connection, "exec", command, options),
     [Symbol.asyncDispose]() {
       transport.close();

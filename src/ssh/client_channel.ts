@@ -10,58 +10,117 @@ const MAX_KEPT = 16, MAX_KEPT_BYTES = 64 * 1024;
 /** How long disposing waits for the far end's close. */
 const CLOSE_MS = 2000;
 
+/** A session channel that is open and was not said yet what it is for. */
+export interface PreparedChannel {
+  /** Asks for a subsystem, once; `input` leaves with it, and a refusal is what the channel's `exit` rejects with. */
+  begin(subsystem: string, input: Uint8Array): ClientChannel;
+  /** The far end, or the connection, has closed it. */
+  readonly isGone: boolean;
+}
+
+interface Opened {
+  readonly channel: Channel;
+  readonly received: Received;
+}
+
+/** What the far end asks of this end. */
+interface Received {
+  exit: RemoteExit | undefined;
+  readonly kept: Map<string, Uint8Array>;
+  readonly handlers: Map<string, (payload: Uint8Array) => void>;
+}
+
+export async function prepareChannel(connection: Connection): Promise<PreparedChannel> {
+  const opened = await openSession(connection, undefined);
+  let isGone = false;
+  void opened.channel.closed.then(() => isGone = true);
+  return {
+    begin: (subsystem, input) => begin(opened, "subsystem", subsystem, input),
+    get isGone() {
+      return isGone;
+    },
+  };
+}
+
 export async function openClientChannel(
   connection: Connection,
   kind: "exec" | "subsystem",
   what: string,
   { signal, input }: AbortOptions & { readonly input?: Uint8Array },
 ): Promise<ClientChannel> {
-  let exit: RemoteExit | undefined;
-  const kept = new Map<string, Uint8Array>();
-  const handlers = new Map<string, (payload: Uint8Array) => void>();
+  const opened = await openSession(connection, signal);
+  if (input) return begin(opened, kind, what, input);
+  const { channel } = opened;
+  try {
+    const granted = await abortable(channel.ask(kind, str(what)), signal);
+    if (!granted) throw await refusal(channel, kind);
+  } catch (error) {
+    channel.sendClose();
+    throw error;
+  }
+  return clientChannel(opened, () => undefined);
+}
+
+async function openSession(
+  connection: Connection,
+  signal: AbortSignal | undefined,
+): Promise<Opened> {
+  const received: Received = { exit: undefined, kept: new Map(), handlers: new Map() };
   const opening = connection.openSession({
     onRequest(_, type, fields) {
-      if (type === "exit-status" || type === "exit-signal") exit ??= readExit(type, fields);
-      else if (kept.size < MAX_KEPT || kept.has(type)) {
-        const payload = fields.rest();
-        if (payload.length > MAX_KEPT_BYTES) return false;
-        kept.set(type, payload);
-        handlers.get(type)?.(payload);
-      }
+      keep(received, type, fields);
       return false;
     },
   });
-  let channel: Channel;
   try {
-    channel = await abortable(opening, signal);
+    return { channel: await abortable(opening, signal), received };
   } catch (error) {
     opening.then((late) => late.sendClose(), () => {}); // opened after nobody waited
     throw error;
   }
-  const granted = channel.ask(kind, str(what));
-  let refused: Error | undefined;
-  if (input) {
-    // from here on nobody can tell whether it was taken, unless the far end says so
-    void channel.write("stdout", input);
-    void granted.then(async (yes) => {
-      if (yes) return;
-      refused = await refusal(channel, kind);
-      channel.sendClose();
-    });
-  } else {
-    try {
-      if (!await abortable(granted, signal)) throw await refusal(channel, kind);
-    } catch (error) {
-      channel.sendClose();
-      throw error;
-    }
-  }
+}
 
+function keep(received: Received, type: string, fields: Reader): void {
+  if (type === "exit-status" || type === "exit-signal") {
+    received.exit ??= readExit(type, fields);
+    return;
+  }
+  const { kept, handlers } = received;
+  if (kept.size >= MAX_KEPT && !kept.has(type)) return;
+  const payload = fields.rest();
+  if (payload.length > MAX_KEPT_BYTES) return;
+  kept.set(type, payload);
+  handlers.get(type)?.(payload);
+}
+
+/** From here on nobody can tell whether it was taken, unless the far end says so. */
+function begin(
+  opened: Opened,
+  kind: "exec" | "subsystem",
+  what: string,
+  input: Uint8Array,
+): ClientChannel {
+  const { channel } = opened;
+  let refused: Error | undefined;
+  void channel.ask(kind, str(what)).then(async (granted) => {
+    if (granted) return;
+    refused = await refusal(channel, kind);
+    channel.sendClose();
+  });
+  void channel.write("stdout", input);
+  return clientChannel(opened, () => refused);
+}
+
+function clientChannel(
+  { channel, received }: Opened,
+  refused: () => Error | undefined,
+): ClientChannel {
+  const { kept, handlers } = received;
   const ended = channel.closed.then(async (lost) => {
-    if (lost) throw lost;
-    if (refused) throw refused;
+    const error = lost ?? refused();
+    if (error) throw error;
     await Promise.all([channel.stdout.drained, channel.stderr.drained]);
-    return exit;
+    return received.exit;
   });
   ended.catch(() => {}); // whoever asks for `exit` is told
   return {

@@ -311,7 +311,7 @@ function serve<Proof>(
   function sessionEvents(proof: Proof): ChannelEvents {
     return createServerChannel(
       proof,
-      options,
+      { ...options, isStillAllowed: () => options.authenticate(request!).accept },
       (channel) =>
         options.onChannel(channel).catch((error) => {
           log("channel failed", { peer: remoteAddress, reason: String(error?.message ?? error) });

@@ -13,6 +13,8 @@ const MAX_ENV = 128, MAX_ENV_BYTES = 256 * 1024;
 const MAX_KEPT_SIGNALS = 16;
 
 export interface Accepts<Proof> {
+  /** A channel may have been opened long before it is used: whether that is still allowed. */
+  isStillAllowed(): boolean;
   acceptEnv(name: string): boolean;
   acceptSubsystem(name: string): boolean;
   permitPty(proof: Proof): boolean;
@@ -36,7 +38,7 @@ export function createServerChannel<Proof>(
   let lastSize: ScreenSize | undefined;
 
   const start = (channel: Channel, request: ChannelRequest): boolean => {
-    if (started) return false;
+    if (started || !accepts.isStillAllowed()) return false;
     started = true;
     let ended: Promise<void> | undefined;
     const gone = new AbortController();

@@ -79,6 +79,7 @@ export class Transport {
   #received = 0;
   #sinceKeys = 0;
   #heard = false;
+  #heardAt = Date.now();
   #misses = 0;
   #keepalive: ReturnType<typeof setInterval> | undefined;
   #rekey: ReturnType<typeof setTimeout> | undefined;
@@ -148,6 +149,11 @@ export class Transport {
     if (!this.#closed) this.#protocol.send(...parts);
   }
 
+  /** Milliseconds since the peer was last heard, by the clock on the wall: a sleep of the machine counts. */
+  get silentMs(): number {
+    return Math.abs(Date.now() - this.#heardAt);
+  }
+
   /** From here on the byte budget is off, and keepalive and rekeying are on. */
   authenticated(): void {
     this.#authenticated = true;
@@ -187,6 +193,7 @@ export class Transport {
   #message(payload: Buffer): void {
     if (this.#closed) return;
     this.#heard = true;
+    this.#heardAt = Date.now();
     if (!this.#ready) {
       return this.close(
         new ProtocolError("a message before the key exchange"),

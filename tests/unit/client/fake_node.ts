@@ -37,8 +37,10 @@ export interface FakeNode extends AsyncDisposable {
   readonly addr: string;
   /** Connections that came. */
   readonly accepted: Socket[];
-  /** Channels that opened. */
+  /** Channels that were asked for something. */
   channels: number;
+  /** Whether its certificate is asked about: at the authentication, with each channel and each request. */
+  judged: number;
   /** Changes what the control plane certifies. */
   certify: (request: DispatchRequest) => DispatchRequest;
   /** Changes what the control plane answers. */
@@ -57,6 +59,7 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
   const server = createSshServer<unknown>({
     identity: () => ({ key: hostKey, certificate: hostCert.blob }),
     authenticate({ username, certificate, remoteAddress }) {
+      node.judged++;
       try {
         const proof = verifyUserCert(certificate, {
           authorities: [caKeys.user],
@@ -124,6 +127,7 @@ export async function startFakeNode(options: FakeNodeOptions): Promise<FakeNode>
     addr,
     accepted: [],
     channels: 0,
+    judged: 0,
     certify: (request) => request,
     change: (answer) => answer,
     deps: {

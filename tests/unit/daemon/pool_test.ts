@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { DispatchAnswer } from "../../../src/api/dispatch.ts";
 import type { RemoteRun } from "../../../src/client/exec.ts";
 import type { Target } from "../../../src/client/target.ts";
-import { Pool } from "../../../src/daemon/pool.ts";
+import { Pool, type PoolOptions } from "../../../src/daemon/pool.ts";
 import { OpenboxError } from "../../../src/errors.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { eventually } from "../../fixtures/processes.ts";
@@ -15,6 +15,7 @@ const signal = AbortSignal.timeout(60_000);
 /** A node on which a command ends at once, but one that waits. */
 async function withPool(
   act: (pool: Pool, node: FakeNode & { dispatches: number }, clock: FakeClock) => Promise<void>,
+  options?: PoolOptions,
 ) {
   await using node = await startFakeNode({
     async serve(request, channel) {
@@ -29,7 +30,7 @@ async function withPool(
     counted.dispatches++;
     return change(answer, request);
   };
-  await using pool = new Pool({ ...node.deps, clock });
+  await using pool = new Pool({ ...node.deps, clock }, options);
   await act(pool, counted, clock);
 }
 const WAITS = btoa("wait");
@@ -132,6 +133,7 @@ Deno.test("a connection that broke is dispatched anew, once and unseen", async (
   await withPool(async (pool, node) => {
     await run(pool);
     node.accepted[0]!.destroy();
+    await eventually("it is known", () => pool.connections.length === 0);
     assert.equal(await run(pool), "exit");
     assert.equal(node.accepted.length, 2);
   });
@@ -146,6 +148,22 @@ Deno.test("a node that fell silent is dispatched anew after three seconds", asyn
     const took = performance.now() - from;
     assert(took > 2500 && took < 8000, `${took} ms`);
     assert.equal(node.dispatches, 2);
+  }, { livelyMs: 0 });
+});
+
+Deno.test("a command after another finds its channel open; a request on it that is never answered is lost", async () => {
+  await withPool(async (pool, node) => {
+    await run(pool);
+    // asked about: the connection, its channel and its request, and the channel ahead
+    await eventually("one is open", () => node.judged === 4);
+    assert.equal(await run(pool), "exit");
+    assert.equal(node.channels, 2);
+    await eventually("another one is open", () => node.judged === 6);
+    await using opened = await open(pool, mac, "wait");
+    node.accepted[0]!.destroy();
+    const [end] = await Promise.all([opened.end, drain(opened.stdout), drain(opened.stderr)]);
+    assert.equal(end.outcome, "lost");
+    assert.equal(node.dispatches, 1);
   });
 });
 

@@ -4,6 +4,7 @@ import { text } from "../../../src/bytes.ts";
 import { createHash } from "node:crypto";
 import type { ByteSource, ClientChannel, ServerChannel } from "../../../src/ssh/channel.ts";
 import { ConnectionLostError } from "../../../src/ssh/client.ts";
+import { ChannelRefusedError } from "../../../src/ssh/connection.ts";
 import { usedMemory } from "../../fixtures/memory.ts";
 import { connectTo, createIdentities, readAll, serveSsh } from "../../fixtures/ssh.ts";
 import { eventually } from "../../fixtures/processes.ts";
@@ -326,4 +327,25 @@ Deno.test("RUN-20: a new size of the client's terminal reaches the command", asy
   await Promise.all([readAll(channel.stdout), readAll(channel.stderr)]);
   assert.deepEqual(await channel.exit, { kind: "exit", code: 0 });
   assert.deepEqual(sizes.at(-1), { cols: 132, rows: 50 });
+});
+
+Deno.test("a channel that was opened ahead is no way past what was revoked or has ended meanwhile", async () => {
+  let accept = true, served = 0;
+  await using server = await serveSsh(ids, async (channel) => {
+    served++;
+    await end(channel);
+  }, {
+    authenticate: ({ username }) =>
+      accept ? { accept, proof: username } : { accept, reason: "it has ended", banner: undefined },
+  });
+  await using connection = await connectTo(server.port, ids);
+  const [first, second] = [await connection.prepareChannel(), await connection.prepareChannel()];
+  const channel = first.begin("x@example.org", new Uint8Array(1));
+  await Promise.all([readAll(channel.stdout), readAll(channel.stderr)]);
+  assert.deepEqual(await channel.exit, { kind: "exit", code: 0 });
+  accept = false;
+  const refused = second.begin("x@example.org", new Uint8Array(1));
+  await Promise.all([readAll(refused.stdout), readAll(refused.stderr)]);
+  await assert.rejects(refused.exit, ChannelRefusedError);
+  assert.equal(served, 1);
 });

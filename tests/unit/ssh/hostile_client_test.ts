@@ -396,7 +396,8 @@ Deno.test("a refusal with a banner tells its holder why, and disconnects", async
 });
 
 Deno.test("SSH-8: 10,000 channel opens get 64 channels; the rest are refused, and all are given back", async () => {
-  await using server = await serveSsh(ids, act);
+  // on a slow machine a keepalive would come between
+  await using server = await serveSsh(ids, act, { limits: { keepaliveMs: 600_000 } });
   await using peer = await connectAuthenticated(server.port, ids);
   const open: number[] = [];
   let refused = 0;
