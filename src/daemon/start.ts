@@ -1,4 +1,5 @@
 /** openboxd: warm connections for the commands of one home, on a unix socket. Policy is not its business. */
+import process from "node:process";
 import { abortable, type AbortOptions } from "../abort.ts";
 import type { Clock } from "../clock.ts";
 import type { Ask, DaemonStatus } from "../ipc/messages.ts";
@@ -64,6 +65,7 @@ export async function serveDaemon(
       connections: current?.pool.connections ?? [],
       runs: idle.runs,
       idle_end_in_seconds: idle.endsInSeconds,
+      timers: process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length,
     };
   }
 

@@ -58,4 +58,6 @@ export interface DaemonStatus {
   readonly runs: number;
   /** Null while something runs or where it never ends by itself. */
   readonly idle_end_in_seconds: number | null;
+  /** That wait in its process: a count that grows is a leak. */
+  readonly timers: number;
 }

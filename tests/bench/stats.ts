@@ -59,9 +59,10 @@ export function formatTable(rows: readonly Row[]): string {
   const widths = head.map((_, column) =>
     Math.max(...[head, ...cells].map((row) => width(row[column]!)))
   );
+  const isUsed = (column: number) => column === 0 || cells.some((row) => /[^-]/.test(row[column]!));
   const line = (row: readonly string[]) =>
-    row.map((cell, column) => cell + " ".repeat(widths[column]! - width(cell))).join("  ")
-      .trimEnd();
+    row.map((cell, column) => cell + " ".repeat(widths[column]! - width(cell)))
+      .filter((_, column) => isUsed(column)).join("  ").trimEnd();
   return [head, ...cells].map(line).join("\n") + "\n";
 }
 
@@ -70,3 +71,11 @@ export const ms = (value: number): string =>
 export const perSecond = (value: number): string => `${value.toFixed(value < 100 ? 1 : 0)}/s`;
 export const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 export const times = (value: number): string => `${value.toFixed(2)} ×`;
+
+/** Of the line of least squares through points. */
+export function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
+  const mean = (side: 0 | 1) => points.reduce((sum, point) => sum + point[side], 0) / points.length;
+  const [x, y] = [mean(0), mean(1)];
+  const along = points.reduce((sum, point) => sum + (point[0] - x) * (point[1] - y), 0);
+  return along / points.reduce((sum, point) => sum + (point[0] - x) ** 2, 0);
+}

@@ -99,6 +99,21 @@ Deno.test("the last line adds all of it up, and fails with the worst", async () 
   assert.deepEqual([closing(failed), failed.code], ["3 passed, 1 failed, 1 skipped", 1]);
 });
 
+Deno.test("a soak counts as one test, and only where it is asked for", async () => {
+  await using checkout = await testCheckout();
+  const env = { PRINTS: "ok | 3 passed | 0 failed (1s)\\n", ENDS: "0" };
+  const withSoak = async (ends: number) => {
+    await Deno.writeTextFile(`${checkout.path}/scripts/soak`, `echo "soaked $1"; exit ${ends}\n`);
+    const ran = await checkout.run("scripts/test", ["--soak"], { env });
+    assert.match(ran.stdout, /^soaked 3$/m);
+    return [closing(ran), ran.code];
+  };
+  assert.deepEqual(await withSoak(0), ["7 passed, 0 failed", 0]);
+  assert.deepEqual(await withSoak(1), ["6 passed, 1 failed", 1]);
+  const without = await checkout.run("scripts/test", [], { env });
+  assert.equal(closing(without), "6 passed, 0 failed");
+});
+
 Deno.test("the executable is built again when a source is newer, and not otherwise", async () => {
   await using checkout = await testCheckout("mkdir -p dist && echo built >>dist/openbox");
   const env = { PRINTS: "", ENDS: "0" };

@@ -169,6 +169,7 @@ Deno.test("a daemon of another version is told, none is none", () => {
     connections: [],
     runs: 0,
     idle_end_in_seconds: null,
+    timers: 2,
   };
   assert.equal(checkDaemon(status).verdict, "ok");
   assert.equal(checkDaemon(undefined).verdict, "none");
