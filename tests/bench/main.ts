@@ -6,6 +6,8 @@ import { connections } from "./connections.ts";
 import { containers } from "./containers.ts";
 import { dispatches } from "./dispatches.ts";
 import { keystrokes } from "./keystrokes.ts";
+import { far } from "./far.ts";
+import { many } from "./many.ts";
 import { memory } from "./memory.ts";
 import { nspawn } from "./nspawn.ts";
 import { startOpenSsh } from "./openssh.ts";
@@ -38,6 +40,9 @@ const SECTIONS: Record<string, (bench: Bench) => Promise<Row[]>> = {
   dispatches,
   registry,
   audit,
+  far,
+  many,
+  daemon: memory.daemon,
   slope: memory.slope,
 };
 

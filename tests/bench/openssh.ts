@@ -5,6 +5,7 @@
 import { certificateLine, signCertificate } from "../../src/ssh/certificate.ts";
 import { authorizedLine, generateKey, type PrivateKey, privatePem } from "../../src/ssh/key.ts";
 import { startSshd } from "../fixtures/sshd.ts";
+import { LOOPBACK, type Place } from "./world.ts";
 
 export interface OpenSsh extends AsyncDisposable {
   readonly port: number;
@@ -15,9 +16,11 @@ export interface OpenSsh extends AsyncDisposable {
   readonly args: readonly string[];
 }
 
-const ACCOUNT = "openbox-bench";
+let accounts = 0;
 
-export async function startOpenSsh(): Promise<OpenSsh> {
+export async function startOpenSsh(
+  { address, wrapper }: Pick<Place, "address" | "wrapper"> = LOOPBACK,
+): Promise<OpenSsh> {
   await using stack = new AsyncDisposableStack();
   const own = Deno.build.os === "linux" && Deno.uid() === 0
     ? stack.use(await createAccount())
@@ -43,6 +46,8 @@ export async function startOpenSsh(): Promise<OpenSsh> {
       userCa,
       host,
       hostCertificate,
+      address,
+      wrapper,
       extra: ["MaxSessions 1000", "LogLevel ERROR"],
     }),
   );
@@ -83,7 +88,7 @@ export async function startOpenSsh(): Promise<OpenSsh> {
       "-F",
       "none",
       ...Object.entries(options).flatMap(([name, value]) => ["-o", `${name}=${value}`]),
-      "127.0.0.1",
+      address,
     ],
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
@@ -119,6 +124,7 @@ export async function startMaster({ args }: OpenSsh): Promise<Master> {
 
 async function createAccount(): Promise<{ readonly login: string } & AsyncDisposable> {
   const home = await Deno.makeTempDir({ prefix: "openbox-bench-home-" });
+  const login = `openbox-bench-${Deno.pid}-${++accounts}`;
   const system = async (program: string, ...args: string[]) => {
     const { success, stderr } = await new Deno.Command(program, { args, stdin: "null" }).output();
     if (!success) throw new Error(`${program}: ${new TextDecoder().decode(stderr)}`);
@@ -131,14 +137,14 @@ async function createAccount(): Promise<{ readonly login: string } & AsyncDispos
     "--no-create-home",
     "--home-dir",
     home,
-    ACCOUNT,
+    login,
   );
-  await system("usermod", "--password", "*", ACCOUNT); // without it the account is locked, for certificates too
-  await system("chown", ACCOUNT, home);
+  await system("usermod", "--password", "*", login); // without it the account is locked, for certificates too
+  await system("chown", login, home);
   return {
-    login: ACCOUNT,
+    login,
     async [Symbol.asyncDispose]() {
-      await system("userdel", ACCOUNT);
+      await system("userdel", login);
       await Deno.remove(home, { recursive: true });
     },
   };

@@ -30,11 +30,23 @@ export interface World extends AsyncDisposable {
 /** As people start it. */
 export const OPENBOX = LAUNCHER;
 
-export async function startWorld(): Promise<World> {
+/** Where the control plane and the agent are. */
+export interface Place {
+  readonly address: string;
+  /** What starts a program there: words before it. */
+  readonly wrapper: readonly string[];
+  /** Of the control plane, as files; the others trust the certificate. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+export const LOOPBACK: Place = { address: "127.0.0.1", wrapper: [] };
+
+export async function startWorld({ address, wrapper, tls }: Place = LOOPBACK): Promise<World> {
   await using stack = new AsyncDisposableStack();
   const home = await Deno.makeTempDir({ prefix: "openbox-bench-" });
   stack.defer(() => Deno.remove(home, { recursive: true }));
-  const server = `http://127.0.0.1:${freePort()}`, token = newUserToken();
+  const listen = `${address}:${freePort()}`, server = `${tls ? "https" : "http"}://${listen}`;
+  const token = newUserToken(), trusting = tls ? ["--tls-ca", tls.cert] : [];
   const inherited = Object.fromEntries(
     ["PATH", "HOME", "DENO_DIR", "DOCKER_HOST", "OPENBOX_CACHE"].flatMap((name) => {
       const value = Deno.env.get(name);
@@ -54,6 +66,7 @@ export async function startWorld(): Promise<World> {
         'log=$1; shift; exec "$@" 2>"$log"',
         "sh",
         `${home}/${part}.log`,
+        ...wrapper,
         OPENBOX,
         ...args,
       ],
@@ -69,18 +82,18 @@ export async function startWorld(): Promise<World> {
     return child;
   };
 
-  const { pid: controlPid } = service("control", ["control", "--addr", new URL(server).host], {
-    OPENBOX_BOOTSTRAP_TOKEN: token,
-  });
-  await until(
-    "the control plane",
-    async () => (await fetch(`${server}/health`).then(async (
-      answer,
-    ) => (await answer.body?.cancel(), answer.ok))),
-  );
-  const control = stack.use(
-    createControlClient({ server: parseServerUrl(server, "bench"), token: new Secret(token) }),
-  );
+  const { pid: controlPid } = service("control", [
+    "control",
+    "--addr",
+    listen,
+    ...tls ? ["--tls-cert", tls.cert, "--tls-key", tls.key] : [],
+  ], { OPENBOX_BOOTSTRAP_TOKEN: token });
+  const control = stack.use(createControlClient({
+    server: parseServerUrl(server, "bench"),
+    token: new Secret(token),
+    tlsCa: tls && await Deno.readTextFile(tls.cert),
+  }));
+  await until("the control plane", async () => await control.whoami() !== undefined);
   const trees = `${home}/trees`;
   await Deno.mkdir(trees, { mode: 0o700 });
   await Deno.mkdir(`${home}/agent/agent`, { recursive: true, mode: 0o700 });
@@ -95,9 +108,10 @@ export async function startWorld(): Promise<World> {
     "--server",
     server,
     "--addr",
-    `127.0.0.1:${freePort()}`,
+    `${address}:${freePort()}`,
     "--name",
     "bench",
+    ...trusting,
   ], { OPENBOX_ENROLL_TOKEN: enrollToken });
   await until("the agent", async () => (await control.nodes()).some(({ online }) => online));
   const nodeId = (await control.nodes())[0]!.id;
@@ -105,7 +119,7 @@ export async function startWorld(): Promise<World> {
   const cliEnv = env("cli", { OPENBOX_NO_DAEMON: "1" });
   await Deno.writeTextFile(`${home}/token`, token, { mode: 0o600 });
   const login = await new Deno.Command(OPENBOX, {
-    args: ["login", "--server", server, "--token-file", `${home}/token`],
+    args: ["login", "--server", server, "--token-file", `${home}/token`, ...trusting],
     env: cliEnv,
     clearEnv: true,
   }).output();
