@@ -2,6 +2,7 @@
  * Many nodes in one process, as `openbox agent` composes each. Standard input says which, in JSON; when they
  * all listen it prints a line, and it ends with its input.
  */
+import { STANDARD_PATH } from "../../src/agent/login.ts";
 import { readAgentSettings } from "../../src/agent/settings.ts";
 import { startAgent } from "../../src/agent/start.ts";
 import { text, utf8 } from "../../src/bytes.ts";
@@ -31,7 +32,10 @@ if (import.meta.main) {
       env: (variable) => variable === "OPENBOX_HOME" ? home : host.env(variable),
     };
     const flags = { server, token, name, addr: "127.0.0.1:0" };
-    agents.use(await startAgent(await readAgentSettings(flags, own), own));
+    const settings = await readAgentSettings(flags, own);
+    // of its own each would start a login shell to ask for it: on one machine that is work for minutes
+    const rules = { ...settings.rules, commandPath: STANDARD_PATH };
+    agents.use(await startAgent({ ...settings, rules }, own));
   }
   await Deno.stdout.write(utf8("listening\n"));
   while (!(await lines.read()).done);
