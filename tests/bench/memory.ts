@@ -4,14 +4,14 @@ import { authorizedLine, generateKey } from "../../src/ssh/key.ts";
 import { connectAgent } from "./clients.ts";
 import { succeed } from "./commands.ts";
 import type { Bench } from "./main.ts";
-import { createCaller, MANY } from "./many.ts";
+import { createCaller } from "./many.ts";
 import { startNodes } from "./nodes.ts";
 import { mib, type Row, slopeOf } from "./stats.ts";
 import { residentBytes, startDaemon } from "./world.ts";
 
 const MIB = 2 ** 20;
 const STEP = 20_000, CLIENTS = 8;
-const WARM_STEP = 20;
+const WARM = 400, WARM_STEP = 40;
 
 async function atRest({ world }: Bench): Promise<Row[]> {
   const rows: Row[] = [];
@@ -61,15 +61,15 @@ async function slope(bench: Bench): Promise<Row[]> {
 /** Warm connections, to nodes of their own each: what one more of them costs. */
 async function daemon(bench: Bench): Promise<Row[]> {
   const { world, say } = bench;
-  say(`starting ${MANY} nodes`);
-  await using nodes = await startNodes(world, MANY);
+  say(`starting ${WARM} nodes`);
+  await using nodes = await startNodes(world, WARM);
   await succeed(world.cli(["-t", "bench", "true"])); // the first command of a login makes its key
   await using daemon = await startDaemon(world);
   const started = await settled(daemon.pid), call = createCaller(world);
   await call(world.nodeId);
   const used = await settled(daemon.pid);
   const marks: [connections: number, bytes: number][] = [];
-  for (let warm = 0; warm < MANY; warm += WARM_STEP) {
+  for (let warm = 0; warm < WARM; warm += WARM_STEP) {
     for (const id of nodes.ids.slice(warm, warm + WARM_STEP)) await call(id);
     marks.push([warm + WARM_STEP, await settled(daemon.pid)]);
     say(`daemon: ${mib(marks.at(-1)![1])} with ${warm + WARM_STEP} connections`);
