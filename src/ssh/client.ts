@@ -3,7 +3,7 @@
  * session channels. Whether the host may be believed is the caller's `verifyHost`.
  */
 import { Buffer } from "node:buffer";
-import { type AbortOptions, abortReason } from "../abort.ts";
+import { abortable, type AbortOptions, abortReason } from "../abort.ts";
 import type { ClientChannel } from "./channel.ts";
 import { openClientChannel, prepareChannel, type PreparedChannel } from "./client_channel.ts";
 import { Connection } from "./connection.ts";
@@ -92,6 +92,8 @@ export async function connectSsh(options: SshConnectOptions): Promise<SshConnect
   const gone = new AbortController();
   let answered = false, phase: "service" | "auth" | "open" = "service";
   let banner: string | undefined;
+  /** Of whoever takes it: a connection is made for a command. */
+  let first: Promise<PreparedChannel> | undefined;
 
   const transport = new Transport(socket, {
     kind: "client",
@@ -100,7 +102,15 @@ export async function connectSsh(options: SshConnectOptions): Promise<SshConnect
       return options.verifyHost(certificate);
     },
   }, {
-    onReady: () => transport.send(Buffer.from([MESSAGE.SERVICE_REQUEST]), str(USERAUTH_SERVICE)),
+    onReady() {
+      // one behind the other, as the server reads them: an answer that is not waited for is a round trip less
+      transport.send(Buffer.from([MESSAGE.SERVICE_REQUEST]), str(USERAUTH_SERVICE));
+      transport.send(
+        authRequest(options.username, options.certificate, options.key, transport.sessionId),
+      );
+      first = prepareChannel(connection);
+      first.catch(() => {}); // whoever takes it is told
+    },
     onMessage(payload) {
       if (phase === "open") return connection.receive(payload);
       const { type, fields } = openMessage(payload);
@@ -109,9 +119,7 @@ export async function connectSsh(options: SshConnectOptions): Promise<SshConnect
           throw new ProtocolError(`message ${type} instead of a service`);
         }
         phase = "auth";
-        return transport.send(
-          authRequest(options.username, options.certificate, options.key, transport.sessionId),
-        );
+        return;
       }
       switch (type) {
         case MESSAGE.USERAUTH_BANNER:
@@ -153,11 +161,24 @@ export async function connectSsh(options: SshConnectOptions): Promise<SshConnect
     signal.removeEventListener("abort", onAbort);
   }
 
+  const takeFirst = (): Promise<PreparedChannel> | undefined => {
+    const taken = first;
+    first = undefined;
+    return taken;
+  };
   return {
     closed: gone.signal,
-    openSubsystem: (name, options = {}) =>
-      openClientChannel(connection, "subsystem", name, options),
-    prepareChannel: () => prepareChannel(connection),
+    async openSubsystem(name, options = {}) {
+      const { signal, input } = options, taken = input && takeFirst();
+      if (!taken) return await openClientChannel(connection, "subsystem", name, options);
+      try {
+        return (await abortable(taken, signal)).begin(name, input);
+      } catch (error) {
+        if (signal?.aborted) first ??= taken;
+        throw error;
+      }
+    },
+    prepareChannel: () => takeFirst() ?? prepareChannel(connection),
     get silentMs() {
       return transport.silentMs;
     },

@@ -3,7 +3,11 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
-import { ConnectionLostError, NotAnsweredError } from "../../../src/ssh/client.ts";
+import {
+  AuthRefusedError,
+  ConnectionLostError,
+  NotAnsweredError,
+} from "../../../src/ssh/client.ts";
 import { MESSAGE } from "../../../src/ssh/messages.ts";
 import { createProtocol, type Protocol, protocolReady } from "../../../src/ssh/ssh2_protocol.ts";
 import { Reader, str, u32 } from "../../../src/ssh/wire.ts";
@@ -140,7 +144,7 @@ Deno.test("SSH-15: data after the close ends the connection", async () => {
   assert.equal(out.length, 0);
   assert.deepEqual(await channel.exit, { kind: "exit", code: 0 });
   await eventually("the connection is over", () => connection.closed.aborted);
-  assert.match(connection.closed.reason.message, /channel 0 does not exist/);
+  assert.match(connection.closed.reason.message, /channel 1 does not exist/);
 });
 
 Deno.test("SSH-15: more data than the window allows ends the connection", async () => {
@@ -279,9 +283,28 @@ Deno.test("a server may not open channels on our client", async () => {
           u32(1000),
         );
       default:
-        if (asked) answered.resolve(payload[0]);
+        // its own first channel is on its way
+        if (asked && payload[0] !== MESSAGE.CHANNEL_OPEN) answered.resolve(payload[0]);
     }
   });
   await using _ = await connectTo(server.port, ids);
   assert.equal(await answered.promise, MESSAGE.CHANNEL_OPEN_FAILURE);
+});
+
+Deno.test("authentication and the first channel are asked for at once, and nothing more before the answer", async () => {
+  const asked: (number | undefined)[] = [];
+  await using server = await hostile((protocol, payload) => {
+    asked.push(payload[0]);
+    if (payload[0] !== MESSAGE.CHANNEL_OPEN) return;
+    setTimeout(() => {
+      protocol.send(byte(MESSAGE.SERVICE_ACCEPT), str("ssh-userauth"));
+      protocol.send(byte(MESSAGE.USERAUTH_FAILURE), str("publickey"), byte(0));
+    }, 50);
+  });
+  await assert.rejects(connectTo(server.port, ids), AuthRefusedError);
+  assert.deepEqual(asked, [
+    MESSAGE.SERVICE_REQUEST,
+    MESSAGE.USERAUTH_REQUEST,
+    MESSAGE.CHANNEL_OPEN,
+  ]);
 });
