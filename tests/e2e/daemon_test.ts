@@ -187,7 +187,7 @@ Deno.test("commands through a daemon", async (t) => {
 
   await step(
     t,
-    "DMN-7: a daemon killed while a command runs: lost, and not run again",
+    "KIL-2, DMN-7: a daemon killed while a command runs: lost, and not run again",
     async () => {
       const ran = `${fleet.scratch}/ran`;
       const child = fleet.spawn(["-t", "box", "--json", `echo $$ >> ${ran}; sleep 300`], {
