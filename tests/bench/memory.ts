@@ -1,4 +1,4 @@
-/** Memory of the services: before anybody connects, and what 20,000 connections more leave behind. */
+/** Memory of the services and the daemon: before anybody connects, and what 20,000 connections more leave behind. */
 import { connect } from "node:net";
 import { authorizedLine, generateKey } from "../../src/ssh/key.ts";
 import { connectAgent } from "./clients.ts";
@@ -33,23 +33,27 @@ async function slope(bench: Bench): Promise<Row[]> {
   const { world } = bench;
   const toAgent = async () => await (await connectAgent(bench))[Symbol.asyncDispose]();
   const toControl = () => dispatchOnce(world.server, world.token, world.nodeId);
+  await succeed(world.cli(["-t", "bench", "true"])); // the first command of a login makes its key
+  await using daemon = await startDaemon(world);
+  const call = createCaller(world);
+  const toDaemon = () => call(world.nodeId);
   const rows: Row[] = [];
   for (
-    const [name, pid, act] of [["agent", world.agentPid, toAgent], [
-      "control plane",
-      world.controlPid,
-      toControl,
-    ]] as const
+    const [name, pid, act, of = "connections"] of [
+      ["agent", world.agentPid, toAgent],
+      ["control plane", world.controlPid, toControl],
+      ["daemon", daemon.pid, toDaemon, "commands"],
+    ] as const
   ) {
     const marks: number[] = [];
     for (const _ of [1, 2]) {
       await repeat(STEP, act);
       marks.push(await settled(pid));
-      bench.say(`${name}: ${mib(marks.at(-1)!)} after ${marks.length * STEP} connections`);
+      bench.say(`${name}: ${mib(marks.at(-1)!)} after ${marks.length * STEP} ${of}`);
     }
     const per10k = (marks[1]! - marks[0]!) / (STEP / 10_000);
     rows.push({ what: `${name}, plateau`, openbox: mib(marks[1]!) }, {
-      what: `${name}, slope per 10,000 connections`,
+      what: `${name}, slope per 10,000 ${of}`,
       openbox: mib(per10k),
       bar: "≤ 1 MiB:",
       reached: per10k <= MIB,
