@@ -9,8 +9,8 @@ import { createLoad } from "./load.ts";
 import { look, Series, wakeUps } from "./watch.ts";
 
 const minutes = Number(Deno.args[0] ?? 30);
-if (!(minutes > 0) || Deno.build.os !== "linux") {
-  console.error("soak: scripts/soak [MINUTES], on Linux");
+if (!(minutes >= 2) || Deno.build.os !== "linux") {
+  console.error("soak: scripts/soak [MINUTES], 2 at least, on Linux");
   Deno.exit(2);
 }
 const PER_SECOND = 10, LOOK_MS = 1000, MOST_MS = 150;
