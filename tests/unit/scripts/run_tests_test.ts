@@ -51,7 +51,7 @@ async function called(checkout: Checkout, args: string[]): Promise<string[][]> {
     "deno",
     FAKE_DENO.replace(
       "test-told) ",
-      `test-told) printf '%s\\0' "$OPENBOX_TEST_PROGRAM" "$@"; echo; `,
+      `test-told) printf '%s\\0' "$OPENBOX_TEST_PROGRAM" "$OPENBOX_TEST_DAEMON" "$@"; echo; `,
     ),
   );
   const env = { PRINTS: "ok | 3 passed | 0 failed | 1 ignored (1s)\\n", ENDS: "0" };
@@ -64,7 +64,7 @@ const program = (words: string[] | undefined) => words![0]!.replace(/^.*\/check 
 
 Deno.test("without a path all tests run, those of tests/e2e with what is built; flags are handed on", async () => {
   await using checkout = await testCheckout();
-  const [source, built, ...more] = await called(checkout, ["--filter", "ENR 1"]);
+  const [source, built, through, ...more] = await called(checkout, ["--filter", "ENR 1"]);
   assert.deepEqual(more, []);
   assert.equal(program(source), "");
   assert.deepEqual(source!.slice(-4), [
@@ -75,6 +75,8 @@ Deno.test("without a path all tests run, those of tests/e2e with what is built; 
   ]);
   assert.equal(program(built), "dist/openbox");
   assert.deepEqual(built!.slice(-3), ["--filter", "ENR 1", "tests/e2e"]);
+  assert.deepEqual([source![1], built![1]], ["", ""]);
+  assert.deepEqual([program(through), through![1]], ["dist/openbox", "1"], "through a daemon");
 });
 
 Deno.test("with a path only it runs, from source or with what is built", async () => {
@@ -93,10 +95,10 @@ Deno.test("the last line adds all of it up, and fails with the worst", async () 
   await using checkout = await testCheckout();
   const env = { PRINTS: "ok | 3 passed | 0 failed | 1 ignored (1s)\\n", ENDS: "0" };
   const ran = await checkout.run("scripts/test", [], { env });
-  assert.deepEqual([closing(ran), ran.code], ["6 passed, 0 failed, 2 skipped", 0]);
+  assert.deepEqual([closing(ran), ran.code], ["9 passed, 0 failed, 3 skipped", 0]);
   await using broken = await testCheckout("echo no; exit 3");
   const failed = await broken.run("scripts/test", [], { env });
-  assert.deepEqual([closing(failed), failed.code], ["3 passed, 1 failed, 1 skipped", 1]);
+  assert.deepEqual([closing(failed), failed.code], ["3 passed, 2 failed, 1 skipped", 1]);
 });
 
 Deno.test("a soak counts as one test, and only where it is asked for", async () => {
@@ -108,10 +110,10 @@ Deno.test("a soak counts as one test, and only where it is asked for", async () 
     assert.match(ran.stdout, /^soaked 3$/m);
     return [closing(ran), ran.code];
   };
-  assert.deepEqual(await withSoak(0), ["7 passed, 0 failed", 0]);
-  assert.deepEqual(await withSoak(1), ["6 passed, 1 failed", 1]);
+  assert.deepEqual(await withSoak(0), ["10 passed, 0 failed", 0]);
+  assert.deepEqual(await withSoak(1), ["9 passed, 1 failed", 1]);
   const without = await checkout.run("scripts/test", [], { env });
-  assert.equal(closing(without), "6 passed, 0 failed");
+  assert.equal(closing(without), "9 passed, 0 failed");
 });
 
 Deno.test("the executable is built again when a source is newer, and not otherwise", async () => {
